@@ -1,0 +1,1 @@
+"""LinguaBridge: raw English-Chinese text in, a small fast translation model out."""

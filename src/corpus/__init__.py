@@ -1,0 +1,1 @@
+"""Text: reading, repairing, scoring, dropping, choosing, splitting, reporting."""

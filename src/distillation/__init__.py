@@ -1,0 +1,1 @@
+"""The teacher's side of the student's training."""

@@ -1,0 +1,113 @@
+"""Every error LinguaBridge raises on purpose, and the exit code each one means.
+
+    LinguaBridgeError                    1   something failed while running
+    ├── ConfigError                      2   the configuration or the command line is wrong
+    ├── DataError                        1   an input cannot be used
+    │   └── CacheMismatch                1   a token cache belongs to another text or tokenizer
+    ├── ModelError                       1   a model or tokenizer folder cannot be used
+    ├── CheckpointError                  1   a checkpoint cannot be written
+    │   ├── CheckpointNotFound           1   nothing to resume from where one was demanded
+    │   └── CheckpointCorrupt            1   bytes on disk differ from what the manifest promises
+    ├── TrainingDiverged                 1   the loss stopped being a number
+    └── Interrupted                     75   stopped on request, state saved: start me again
+
+The message is for the person at the terminal: what is wrong, the value, what to do. Fields
+carry the same facts for code that reacts to them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 75
+EXIT_KILLED_BY_USER = 130
+
+
+class LinguaBridgeError(Exception):
+    """Base of all errors that are shown to the user as one sentence."""
+
+    exit_code = EXIT_FAILED
+
+
+class ConfigError(LinguaBridgeError):
+    """The configuration cannot be used; lists every problem found, not only the first.
+
+    Attributes:
+        problems: One line per problem, each naming key, value and remedy.
+    """
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
+        super().__init__("\n".join([message, *(f"  {problem}" for problem in problems)]))
+        self.problems = problems
+
+
+class DataError(LinguaBridgeError):
+    """An input file or folder cannot be used as data."""
+
+
+class CacheMismatch(DataError):
+    """A token cache was made from another text or with another tokenizer."""
+
+
+class ModelError(LinguaBridgeError):
+    """A model or tokenizer folder cannot be used."""
+
+
+class CheckpointError(LinguaBridgeError):
+    """A checkpoint cannot be written or used."""
+
+
+class CheckpointNotFound(CheckpointError):
+    """No usable checkpoint where the configuration demands one."""
+
+
+class CheckpointCorrupt(CheckpointError):
+    """A checkpoint's bytes are not what its manifest promises.
+
+    Attributes:
+        path: Folder of the checkpoint.
+        reason: What differs, with the expected and the found value.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class TrainingDiverged(LinguaBridgeError):
+    """The loss or the gradients stopped being finite numbers.
+
+    Attributes:
+        step: Optimizer step at which it happened.
+    """
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+class Interrupted(LinguaBridgeError):
+    """Training was asked to stop and saved its state first.
+
+    Attributes:
+        reason: Who asked, e.g. "SIGTERM".
+        step: Optimizer step of the saved checkpoint.
+        path: Folder of that checkpoint.
+    """
+
+    exit_code = EXIT_INTERRUPTED
+
+    def __init__(self, reason: str, step: int, path: Path) -> None:
+        super().__init__(
+            f"stopped by {reason} at step {step}; saved {path}. "
+            "Run the same command again to continue."
+        )
+        self.reason = reason
+        self.step = step
+        self.path = path

@@ -1,0 +1,1 @@
+"""Decoding, scores, and the commands evaluate and translate."""

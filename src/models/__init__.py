@@ -1,0 +1,1 @@
+"""PaddleNLP's Qwen2 models; nothing else imports paddlenlp."""

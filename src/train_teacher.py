@@ -1,0 +1,64 @@
+"""The teacher recipe: tune a model on the token cache.
+
+Runs as `python run.py teacher`, as `python -m src.train_teacher`, and as a file under Paddle's
+launcher, one process per device:
+
+    python -m paddle.distributed.launch --gpus 0,1,2,3 src/train_teacher.py --config my.yaml
+    python -m paddle.distributed.launch --nproc_per_node 2 src/train_teacher.py --config my.yaml  # CPU
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a file, e.g. by paddle.distributed.launch
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from src.schema import Config
+
+
+def train_teacher(config: Config) -> dict[str, Any]:
+    """Tunes the teacher; returns the content of its summary.json.
+
+    Raises:
+        LinguaBridgeError: One sentence about what is missing or went wrong.
+    """
+    from src.models.factory import make_model
+    from src.training.objective import reference_loss
+    from src.training.parallel import join_ranks
+    from src.training.precision import require_precision
+    from src.training.recipe import (
+        finished_summary,
+        open_corpus,
+        run_fingerprint,
+        train_model,
+    )
+
+    section = config.teacher
+    require_precision(section, section="teacher")
+    corpus = open_corpus(config)
+    fingerprint = run_fingerprint(section, corpus)
+    summary = finished_summary(section, fingerprint)
+    if summary is not None:
+        return summary
+    ranks = join_ranks()
+    model = make_model(section, vocab_size=corpus.tokenizer.vocab_size)
+    return train_model(
+        config,
+        section,
+        corpus=corpus,
+        model=model,
+        loss=reference_loss(model),
+        ranks=ranks,
+        fingerprint=fingerprint,
+    )
+
+
+if __name__ == "__main__":
+    from src.cli import main
+
+    sys.exit(main(["teacher", *sys.argv[1:]]))

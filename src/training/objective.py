@@ -1,0 +1,55 @@
+"""From a micro-batch to a loss: the model's forward pass on target positions only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import paddle
+from paddle import Tensor
+
+from src.models.factory import hidden_states, output_projection
+from src.training.loop import LossFunction, MicroBatch, to_tensors
+from src.training.losses import Projection, TokenLoss, token_loss
+from src.training.parallel import Ranks
+from src.training.precision import Precision
+
+
+def target_hidden(model: Any, micro_batch: MicroBatch) -> Tensor:
+    """Hidden states `[P, D]` at the positions whose next token is counted."""
+    hidden = hidden_states(model, micro_batch["input_ids"])  # [B, T, D]
+    flat = hidden.reshape([-1, hidden.shape[-1]])  # [B*T, D]
+    return paddle.gather(flat, micro_batch["target_positions"])
+
+
+def projection_of(model: Any) -> Projection:
+    """The model's output projection in the form the losses take."""
+    return Projection(*output_projection(model))
+
+
+def reference_loss(model: Any) -> LossFunction:
+    """Cross-entropy against the references, summed over target tokens."""
+
+    def loss(micro_batch: MicroBatch) -> TokenLoss:
+        return token_loss(
+            target_hidden(model, micro_batch), projection_of(model), micro_batch["labels"]
+        )
+
+    return loss
+
+
+def mean_loss(
+    loss: LossFunction,
+    micro_batches: Iterable[Mapping[str, Any]],
+    *,
+    ranks: Ranks,
+    precision: Precision,
+) -> float:
+    """Mean cross-entropy in nats per target token over the micro-batches of all ranks."""
+    total, tokens = 0.0, 0
+    with paddle.no_grad(), precision.autocast():
+        for arrays in micro_batches:
+            total += loss(to_tensors(arrays)).cross_entropy.item()
+            tokens += len(arrays["labels"])
+    total, count = ranks.sum([total, float(tokens)])
+    return total / count

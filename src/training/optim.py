@@ -1,0 +1,140 @@
+"""Optimizer, learning rate and gradient clipping.
+
+The learning rate is a pure function of the step, so there is no scheduler state to save. Optimizer
+state is named after the model's parameters in files, never after Paddle's counters, which depend on
+what else the process has created.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import paddle
+from paddle import Tensor
+
+from src.checkpoint.format import HostTensor
+from src.errors import CheckpointError
+from src.schema import TrainerConfig
+
+_SEPARATOR = "//"
+
+
+def learning_rate_at(config: TrainerConfig, *, total_steps: int) -> Callable[[int], float]:
+    """The learning rate as a function of the step, counted from 0.
+
+    Linear warm-up reaches the peak at step `warmup`; after it a cosine or a line falls to `min_lr`
+    at the last step, or the peak stays.
+    """
+    peak, floor = config.learning_rate, config.min_lr
+    warmup = warmup_steps(config, total_steps=total_steps)
+    decay_steps = max(1, total_steps - 1 - warmup)
+
+    def at(step: int) -> float:
+        if step < warmup:
+            return peak * (step + 1) / (warmup + 1)
+        done = min(1.0, (step - warmup) / decay_steps)
+        if config.lr_scheduler == "constant":
+            return peak
+        if config.lr_scheduler == "linear":
+            return peak + (floor - peak) * done
+        return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+    return at
+
+
+def warmup_steps(config: TrainerConfig, *, total_steps: int) -> int:
+    """Warm-up in steps, whichever of the two keys states it."""
+    if config.warmup_ratio is not None:
+        return round(config.warmup_ratio * total_steps)
+    return min(config.warmup_steps or 0, total_steps)
+
+
+def build_optimizer(
+    config: TrainerConfig, parameters: Mapping[str, Tensor]
+) -> paddle.optimizer.Optimizer:
+    """AdamW over the parameters; weight decay spares norms and biases (vectors)."""
+    decayed = {value.name for value in parameters.values() if value.ndim > 1}
+    return paddle.optimizer.AdamW(
+        learning_rate=config.learning_rate,
+        beta1=config.adam_beta1,
+        beta2=config.adam_beta2,
+        parameters=list(parameters.values()),
+        weight_decay=config.weight_decay,
+        apply_decay_param_fun=lambda name: name in decayed,
+        multi_precision=config.fp16_opt_level == "O2",
+    )
+
+
+def clip_gradients(parameters: Mapping[str, Tensor], *, max_norm: float) -> float:
+    """Scales all gradients down together when their global L2 norm exceeds `max_norm`.
+
+    Args:
+        parameters: Parameters with gradients; those without are passed over.
+        max_norm: 0 measures without clipping.
+
+    Returns:
+        The norm before clipping; not finite when a gradient is not.
+    """
+    gradients = [value.grad for value in parameters.values() if value.grad is not None]
+    with paddle.no_grad():
+        squares = [paddle.square(gradient.astype("float32")).sum() for gradient in gradients]
+        norm = math.sqrt(paddle.add_n(squares).item()) if squares else 0.0
+        if max_norm and math.isfinite(norm) and norm > max_norm:
+            for gradient in gradients:
+                gradient.scale_(max_norm / norm)
+    return norm
+
+
+def optimizer_arrays(
+    optimizer: paddle.optimizer.Optimizer, parameters: Mapping[str, Tensor]
+) -> dict[str, HostTensor]:
+    """A copy of the optimizer's state in host memory, named `parameter//slot`."""
+    state = dict(optimizer.state_dict())
+    masters = state.pop("master_weights", {})
+    arrays: dict[str, HostTensor] = {}
+    for name, parameter in parameters.items():
+        prefix = f"{parameter.name}_"
+        slots = {key: value for key, value in state.items() if key.startswith(prefix)}
+        for key, value in slots.items():
+            arrays[f"{name}{_SEPARATOR}{key.removeprefix(prefix)}"] = HostTensor.from_numpy(
+                value.numpy()
+            )
+        if parameter.name in masters:
+            arrays[f"{name}{_SEPARATOR}master"] = HostTensor.from_numpy(
+                masters[parameter.name].numpy()
+            )
+    return arrays
+
+
+def restore_optimizer(
+    optimizer: paddle.optimizer.Optimizer,
+    parameters: Mapping[str, Tensor],
+    arrays: Mapping[str, HostTensor],
+) -> None:
+    """Puts saved state back.
+
+    Raises:
+        CheckpointError: If the state belongs to other parameters.
+    """
+    state: dict[str, object] = {}
+    masters: dict[str, Tensor] = {}
+    for full_name, tensor in arrays.items():
+        name, _, slot = full_name.partition(_SEPARATOR)
+        if name not in parameters:
+            raise CheckpointError(
+                f"the optimizer state names {name}, which this model does not train; "
+                "resume with the model and settings the checkpoint was made with"
+            )
+        parameter = parameters[name]
+        array = np.ascontiguousarray(tensor.data.reshape(tensor.shape))
+        value = paddle.to_tensor(array)
+        if slot == "master":
+            masters[parameter.name] = value
+        else:
+            value.name = f"{parameter.name}_{slot}"
+            state[value.name] = value
+    if masters:
+        state["master_weights"] = masters
+    optimizer.set_state_dict(state)

@@ -1,0 +1,97 @@
+"""Several processes as one trainer: data parallelism over Paddle's collectives.
+
+Each rank sums the gradients of its micro-batches; one all-reduce adds them up. Because the loss is
+already divided by the token count of the whole global batch, a sum is all that is needed, and the
+result does not depend on how the batch was split.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+import paddle.distributed as distributed
+from paddle import Tensor
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among its peers.
+
+    Attributes:
+        rank: 0 to world_size - 1; rank 0 writes files and log lines.
+        world_size: Number of processes, one per device.
+    """
+
+    rank: int
+    world_size: int
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this rank writes what is shared."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Waits until every rank is here."""
+        if self.world_size > 1:
+            distributed.barrier()
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """The sum of each value over all ranks; exact for the same number of ranks."""
+        if self.world_size == 1:
+            return list(values)
+        tensor = paddle.to_tensor(np.asarray(values, dtype=np.float64))
+        distributed.all_reduce(tensor)
+        return [float(value) for value in tensor.numpy()]
+
+    def share_text(self, text: str) -> str:
+        """The main rank's text, on every rank."""
+        if self.world_size == 1:
+            return text
+        encoded = text.encode("utf-8") if self.is_main else b""
+        length = int(self.sum([float(len(encoded))])[0])
+        if length == 0:
+            return ""
+        content = np.zeros(length, dtype=np.int64)
+        content[: len(encoded)] = np.frombuffer(encoded, dtype=np.uint8)
+        tensor = paddle.to_tensor(content)
+        distributed.broadcast(tensor, src=0)
+        return bytes(tensor.numpy().astype(np.uint8)).decode("utf-8")
+
+    def sum_gradients(self, parameters: Mapping[str, Tensor]) -> None:
+        """Replaces every gradient by its sum over all ranks; one collective per data type."""
+        if self.world_size == 1:
+            return
+        groups: dict[str, list[Tensor]] = {}
+        for parameter in parameters.values():
+            if parameter.grad is None:
+                parameter.grad = paddle.zeros_like(parameter)
+            groups.setdefault(str(parameter.grad.dtype), []).append(parameter.grad)
+        for gradients in groups.values():
+            _sum_over_ranks(gradients)
+
+    def copy_from_main(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrites the tensors of every rank with those of rank 0."""
+        if self.world_size > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
+
+def join_ranks() -> Ranks:
+    """Joins the processes that `paddle.distributed.launch` started; alone without it."""
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
+        return Ranks(rank=0, world_size=1)
+    distributed.init_parallel_env()
+    return Ranks(rank=distributed.get_rank(), world_size=distributed.get_world_size())
+
+
+@paddle.no_grad()
+def _sum_over_ranks(gradients: list[Tensor]) -> None:
+    flat = paddle.concat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    pieces = paddle.split(flat, [int(gradient.size) for gradient in gradients])
+    for gradient, piece in zip(gradients, pieces, strict=True):
+        paddle.assign(piece.reshape(gradient.shape), output=gradient)

@@ -1,0 +1,128 @@
+"""Reading the configuration: every problem at once, each with a remedy."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from src.config import config_fingerprint, config_to_yaml, load_config
+from src.errors import ConfigError
+from src.schema import Config
+
+# The blocks of the user's guide, letter for letter.
+USER_GUIDE = """
+data: {sample_size: 10000000, sample_strategy: "diverse", quality_threshold: 0.75, chunk_size: 50000}
+teacher: {model_name: "Qwen/Qwen2.5-7B", use_paddlenlp: true, output_dir: "models/teacher", num_epochs: 2, batch_size: 24,
+  learning_rate: 5.0e-5, warmup_steps: 2000, max_seq_length: 384, gradient_accumulation_steps: 2, fp16: true, fp16_opt_level: "O2",
+  gradient_checkpointing: true, dataloader_num_workers: 4, save_steps: 10000, eval_steps: 5000, logging_steps: 100, save_total_limit: 3,
+  early_stopping_patience: 3, early_stopping_threshold: 0.001, max_steps: 500000, lr_scheduler: "cosine", min_lr: 1.0e-6, max_grad_norm: 0.5, optimizer: "adamw"}
+student: {model_name: "Qwen/Qwen2.5-0.5B", num_epochs: 3, batch_size: 32, learning_rate: 3.0e-4, distillation_alpha: 0.7, temperature: 3.0}
+"""
+
+
+def problems_of(tmp_path: Path, text: str, *overrides: str) -> tuple[str, ...]:
+    path = tmp_path / "my.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_config([path], overrides)
+    return tuple(line.replace(str(path), "my.yaml") for line in caught.value.problems)
+
+
+def test_user_guide_loads_with_its_values(tmp_path):
+    path = tmp_path / "guide.yaml"
+    path.write_text(USER_GUIDE, encoding="utf-8")
+    config = load_config([path])
+    written = yaml.safe_load(USER_GUIDE)
+    loaded = config.model_dump(mode="json")
+    for section, keys in written.items():
+        assert {key: loaded[section][key] for key in keys} == keys
+
+
+def test_unknown_keys_are_named_with_the_nearest_known_one(tmp_path):
+    text = "teacher: {batchsize: 3}\nbatch_size: 2\nstudent:\n  lerning_rate: 1\n"
+    assert problems_of(tmp_path, text, "teacher.temperature=2") == (
+        "teacher.batchsize: unknown key; did you mean teacher.batch_size? (my.yaml line 1)",
+        "teacher.temperature: unknown key; did you mean student.temperature? (command line)",
+        "student.lerning_rate: unknown key; did you mean student.learning_rate? (my.yaml line 4)",
+        "batch_size: unknown key; did you mean teacher.batch_size? (my.yaml line 2)",
+    )
+
+
+def test_wrong_types_and_ranges_name_key_value_and_place(tmp_path):
+    text = "data:\n  quality_threshold: 1.5\nteacher:\n  learning_rate: fast\n"
+    assert problems_of(tmp_path, text) == (
+        "data.quality_threshold: input should be less than or equal to 1, got 1.5 (my.yaml line 2)",
+        "teacher.learning_rate: input should be a valid number, unable to parse string as a "
+        "number, got 'fast' (my.yaml line 4)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "both"),
+    [
+        ("teacher.bf16=true", ("fp16", "bf16")),
+        ("teacher.warmup_ratio=0.1", ("warmup_steps", "warmup_ratio")),
+        ("teacher.max_steps=5", ("warmup_steps=2000", "max_steps=5")),
+        ("teacher.min_lr=1", ("min_lr", "learning_rate")),
+        ("teacher.use_paddlenlp=false", ("use_paddlenlp", "PaddleNLP")),
+    ],
+)
+def test_contradictions_name_both_keys(tmp_path, override, both):
+    (problem,) = problems_of(tmp_path, USER_GUIDE, override)
+    assert all(word in problem for word in both)
+
+
+def test_override_wins_over_files_and_later_files_over_earlier(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("teacher: {batch_size: 1, seed: 1, num_epochs: 7}", encoding="utf-8")
+    second.write_text("teacher: {batch_size: 2, seed: 2}", encoding="utf-8")
+    config = load_config([first, second], ["teacher.batch_size=3", "teacher.learning_rate=1e-4"])
+    teacher = config.teacher
+    assert (teacher.batch_size, teacher.seed, teacher.num_epochs) == (3, 2, 7)
+    assert teacher.learning_rate == 1e-4
+
+
+def test_sources_may_be_one_string_or_a_list(tmp_path):
+    one = load_config([], ["data.sources=corpus/train.{en,zh}"])
+    many = load_config([], ["data.sources=[a.tsv.gz, {path: b.tsv, name: b}]"])
+    assert [source.path for source in one.data.sources] == ["corpus/train.{en,zh}"]
+    assert [source.name for source in many.data.sources] == [None, "b"]
+
+
+def test_missing_file_bad_yaml_and_bad_override_are_one_sentence_each(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml does not exist"):
+        load_config([tmp_path / "none.yaml"])
+    (problem,) = problems_of(tmp_path, "", "teacher")
+    assert problem == "'teacher' is not an override; write section.key=value"
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("teacher: {batch_size: 3\nstudent: {}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"broken\.yaml line \d is not valid YAML"):
+        load_config([broken])
+    broken.write_text("teacher: {}\nteacher: {}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"line 2: teacher stands twice, first on line 1"):
+        load_config([broken])
+    broken.write_text("- teacher\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="must hold sections"):
+        load_config([broken])
+
+
+def test_printed_configuration_reads_back_to_the_same_values(tmp_path):
+    config = load_config([], ["data.sources=[a.tsv]", "teacher.max_steps=10"])
+    path = tmp_path / "printed.yaml"
+    path.write_text(config_to_yaml(config), encoding="utf-8")
+    assert load_config([path]) == config
+
+
+def test_fingerprint_follows_values_and_ignores_named_keys():
+    config = Config()
+    other = load_config([], ["teacher.logging_steps=7"])
+    assert config_fingerprint(config.teacher) != config_fingerprint(other.teacher)
+    without = ("logging_steps",)
+    assert config_fingerprint(config.teacher, without=without) == config_fingerprint(
+        other.teacher, without=without
+    )
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs").rglob("*.yaml")), ids=str)
+def test_every_shipped_configuration_loads(path):
+    load_config([path])
