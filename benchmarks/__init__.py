@@ -1,0 +1,1 @@
+"""One question per script; each prints its answer and stores it in results/ with its machine."""
