@@ -43,7 +43,8 @@ def load_config(files: Sequence[Path | str] | None = None, overrides: Sequence[s
     problems: list[str] = []
     for file in files:
         content = _read_yaml(Path(file), origins)
-        _merge(values, content)
+        # "teacher:" with nothing below it says nothing.
+        _merge(values, {name: value for name, value in content.items() if value is not None})
     for override in overrides:
         try:
             path, value = _parse_override(override)
@@ -92,7 +93,7 @@ def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[st
             yield from known_keys(section, f"{path}.")
 
 
-def _section_of(annotation: Any) -> type[BaseModel] | None:
+def _section_of(annotation: object) -> type[BaseModel] | None:
     """The nested section in a field's type (`X` or `X | None`), if there is one."""
     for candidate in (annotation, *getattr(annotation, "__args__", ())):
         if isinstance(candidate, type) and issubclass(candidate, Section):
@@ -150,8 +151,6 @@ def _merge(target: dict[str, Any], extra: Mapping[str, Any]) -> None:
     for key, value in extra.items():
         if isinstance(value, Mapping) and isinstance(target.get(key), dict):
             _merge(target[key], value)
-        elif value is None and isinstance(target.get(key), dict):
-            continue  # "section:" with nothing below it says nothing
         else:
             target[key] = dict(value) if isinstance(value, Mapping) else value
 
@@ -159,7 +158,8 @@ def _merge(target: dict[str, Any], extra: Mapping[str, Any]) -> None:
 def _parse_override(text: str) -> tuple[KeyPath, Any]:
     name, separator, value = text.partition("=")
     path = tuple(name.strip().split("."))
-    if not separator or len(path) < 2 or not all(path):
+    is_top_level = len(path) == 1
+    if not separator or is_top_level or not all(path):
         raise ConfigError(f"'{text}' is not an override; write section.key=value")
     try:
         return path, yaml.safe_load(value)
@@ -169,10 +169,11 @@ def _parse_override(text: str) -> tuple[KeyPath, Any]:
         ) from error
 
 
-def _nest(path: KeyPath, value: Any) -> dict[str, Any]:
-    for name in reversed(path):
-        value = {name: value}
-    nested: dict[str, Any] = value
+def _nest(path: KeyPath, value: object) -> dict[str, Any]:
+    *sections, leaf = path
+    nested: dict[str, Any] = {leaf: value}
+    for name in reversed(sections):
+        nested = {name: nested}
     return nested
 
 

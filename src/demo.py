@@ -125,9 +125,8 @@ def _run_stages(demo: _Demo) -> None:
 
     def train(recipe: str) -> Callable[[], None]:
         log_folder = demo.folder / "log" / recipe
-        return lambda: demo.run(
-            recipe, recipe_command(recipe, arguments, ranks=ranks, log_folder=log_folder)
-        )
+        command = recipe_command(recipe, arguments, ranks=ranks, log_folder=log_folder)
+        return lambda: demo.run(recipe, command)
 
     demo.timed("process", process)
     demo.timed("teacher", train("teacher"))
@@ -148,15 +147,21 @@ def _corpus_folder(config: Config) -> Path:
 
 
 def _evaluate_both(demo: _Demo) -> None:
-    """Teacher and student at the same time: decoding a tiny model keeps one core busy."""
-    commands = {
-        name: stage_command("evaluate", [*demo.arguments, "--model", str(_model(demo, name))])
-        for name in ("teacher", "student")
-    }
-    running = {name: subprocess.Popen(command) for name, command in commands.items()}
+    """Teacher and student at the same time: decoding a tiny model keeps one core busy.
+
+    What they say would come mixed, so it goes to files.
+    """
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    logs = {name: demo.folder / "log" / f"evaluate-{name}.log" for name in ("teacher", "student")}
+    for name, path in logs.items():
+        arguments = [*demo.arguments, "--model", str(_model(demo, name))]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as log:
+            running[name] = subprocess.Popen(stage_command("evaluate", arguments), stderr=log)
     codes = {name: process.wait() for name, process in running.items()}
     for name, code in codes.items():
         if code != EXIT_DONE:
+            sys.stderr.write(logs[name].read_text(encoding="utf-8"))
             raise StageStopped(f"evaluate ({name})", code)
 
 
@@ -191,9 +196,7 @@ def _collect(demo: _Demo) -> dict[str, Any]:
 
 
 def _translate(demo: _Demo) -> dict[str, str]:
-    command = stage_command(
-        "translate", [*SENTENCES, "--model", str(_model(demo, "student"))]
-    )
+    command = stage_command("translate", [*SENTENCES, "--model", str(_model(demo, "student"))])
     result = subprocess.run(command, stdout=subprocess.PIPE, check=False, encoding="utf-8")
     if result.returncode != EXIT_DONE:
         raise StageStopped("translate", result.returncode)

@@ -11,6 +11,13 @@ from pathlib import Path
 
 MKL_SWITCH = "MKL_DEBUG_CPU_TYPE"
 MKL_FAST_PATH = "5"
+# Said by third-party packages; nothing a user of this program can act on.
+UNACTIONABLE_WARNINGS = (  # regular expressions
+    "No ccache found",
+    "pkg_resources is deprecated",
+    "Setuptools is replacing distutils",
+    r"(?s).*API .paddle\.incubate\.nn\.functional\.swiglu",
+)
 
 
 def is_amd_processor() -> bool:
@@ -25,16 +32,10 @@ def prepare_environment() -> None:
     """Makes Paddle's CPU libraries fast and quiet; what the user has set is left alone.
 
     The math library in Paddle's wheel takes its slow path on AMD processors unless told otherwise:
-    matrix products take twice as long. Several ranks on one CPU share its cores, else each starts
-    a thread per core and they wait for each other.
+    matrix products take twice as long.
     """
     if is_amd_processor():
         os.environ.setdefault(MKL_SWITCH, MKL_FAST_PATH)
-    ranks = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
-    threads = max(1, (os.cpu_count() or 1) // ranks)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("GLOG_minloglevel", "2")
-    # Said by third-party packages at import; nothing a user of this program can act on.
-    warnings.filterwarnings("ignore", message="No ccache found")
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-    warnings.filterwarnings("ignore", message="Setuptools is replacing distutils")
+    for message in UNACTIONABLE_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)

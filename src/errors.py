@@ -4,6 +4,7 @@
     ├── ConfigError                      2   the configuration or the command line is wrong
     ├── DataError                        1   an input cannot be used
     │   └── CacheMismatch                1   a token cache belongs to another text or tokenizer
+    ├── WorkerLost                       1   a worker process died in the middle of its work
     ├── ModelError                       1   a model or tokenizer folder cannot be used
     ├── CheckpointError                  1   a checkpoint cannot be written
     │   ├── CheckpointNotFound           1   nothing to resume from where one was demanded
@@ -52,6 +53,27 @@ class DataError(LinguaBridgeError):
 
 class CacheMismatch(DataError):
     """A token cache was made from another text or with another tokenizer."""
+
+
+class WorkerLost(LinguaBridgeError):
+    """A worker process died, so its part of the work is missing.
+
+    Attributes:
+        task: What it was working on.
+        exit_code_of_worker: Its exit code; minus the signal number when a signal ended it.
+    """
+
+    def __init__(self, task: str, process_id: int | None, exit_code_of_worker: int | None) -> None:
+        how = f"exit code {exit_code_of_worker}"
+        if exit_code_of_worker is not None and exit_code_of_worker < 0:
+            how = f"signal {-exit_code_of_worker}"
+        super().__init__(
+            f"worker process {process_id} was ended by {how} while working on {task}; often "
+            "memory ran out: lower data.num_workers or data.chunk_size and run again, finished "
+            "work is kept"
+        )
+        self.task = task
+        self.exit_code_of_worker = exit_code_of_worker
 
 
 class ModelError(LinguaBridgeError):

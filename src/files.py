@@ -32,7 +32,7 @@ def replaced_when_done(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 with `\\n` line ends on every platform."""
+    """Writes UTF-8 with line feeds as line ends on every platform."""
     with replaced_when_done(path) as partial:
         partial.write_bytes(text.encode("utf-8"))
 

@@ -1,4 +1,4 @@
-"""Starting a recipe as one process or, under Paddle's launcher, as one process per core or device."""
+"""Starting a recipe: as one process or, under Paddle's launcher, as one per core or device."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def run_to_end(command: Sequence[str]) -> int:
 
     Ctrl-C reaches the child too, which saves and ends by itself; it is waited for.
     """
-    with subprocess.Popen(command) as process:
+    # The launcher imports Paddle itself and would pass on a remark about a compiler cache.
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore:No ccache found"}
+    with subprocess.Popen(command, env=environment) as process:
         while True:
             try:
                 return process.wait()

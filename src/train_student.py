@@ -1,6 +1,6 @@
 """The student recipe: distil the tuned teacher into a small model.
 
-Runs like the teacher: `python run.py student`, `python -m src.train_student`, or under the launcher:
+Runs like the teacher: `python run.py student`, `python -m src.train_student`, or launched:
 
     python -m paddle.distributed.launch --gpus 0,1,2,3 src/train_student.py --config my.yaml
 """
@@ -31,21 +31,17 @@ def train_student(config: Config) -> dict[str, Any]:
     from src.training.objective import reference_loss
     from src.training.parallel import join_ranks
     from src.training.precision import require_precision
-    from src.training.recipe import (
-        finished_summary,
-        open_corpus,
-        run_fingerprint,
-        train_model,
-    )
+    from src.training.recipe import finished_summary, open_corpus, train_model
 
     section = config.student
     require_precision(section, section="student")
     corpus = open_corpus(config)
+    ingredients = {"corpus": corpus.fingerprint}
     teacher = None
     if section.kd_mode == "online":
         teacher = find_teacher(config, corpus.tokenizer)
-    fingerprint = run_fingerprint(section, corpus, made_from=teacher.sha256 if teacher else "")
-    summary = finished_summary(section, fingerprint)
+        ingredients["teacher"] = teacher.sha256
+    summary = finished_summary(section, ingredients)
     if summary is not None:
         return summary
     ranks = join_ranks()
@@ -66,7 +62,7 @@ def train_student(config: Config) -> dict[str, Any]:
         model=model,
         loss=loss,
         ranks=ranks,
-        fingerprint=fingerprint,
+        ingredients=ingredients,
     )
 
 

@@ -4,7 +4,7 @@ Runs as `python run.py teacher`, as `python -m src.train_teacher`, and as a file
 launcher, one process per device:
 
     python -m paddle.distributed.launch --gpus 0,1,2,3 src/train_teacher.py --config my.yaml
-    python -m paddle.distributed.launch --nproc_per_node 2 src/train_teacher.py --config my.yaml  # CPU
+    python -m paddle.distributed.launch --nproc_per_node 2 src/train_teacher.py --config my.yaml
 """
 
 from __future__ import annotations
@@ -31,18 +31,13 @@ def train_teacher(config: Config) -> dict[str, Any]:
     from src.training.objective import reference_loss
     from src.training.parallel import join_ranks
     from src.training.precision import require_precision
-    from src.training.recipe import (
-        finished_summary,
-        open_corpus,
-        run_fingerprint,
-        train_model,
-    )
+    from src.training.recipe import finished_summary, open_corpus, train_model
 
     section = config.teacher
     require_precision(section, section="teacher")
     corpus = open_corpus(config)
-    fingerprint = run_fingerprint(section, corpus)
-    summary = finished_summary(section, fingerprint)
+    ingredients = {"corpus": corpus.fingerprint}
+    summary = finished_summary(section, ingredients)
     if summary is not None:
         return summary
     ranks = join_ranks()
@@ -54,7 +49,7 @@ def train_teacher(config: Config) -> dict[str, Any]:
         model=model,
         loss=reference_loss(model),
         ranks=ranks,
-        fingerprint=fingerprint,
+        ingredients=ingredients,
     )
 
 

@@ -6,15 +6,17 @@ One place, so that "1.5 GiB" and "2 h 05 min" look the same in every table.
 from __future__ import annotations
 
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_KIBI = 1024
+_SHORT_SECONDS = 10
 
 
 def format_bytes(count: float) -> str:
     """`1536` → `"1.5 KiB"`; binary units, one decimal above bytes."""
     value = float(count)
     for unit in _BYTE_UNITS[:-1]:
-        if abs(value) < 1024:
+        if abs(value) < _KIBI:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
+        value /= _KIBI
     return f"{value:.1f} {_BYTE_UNITS[-1]}"
 
 
@@ -22,7 +24,7 @@ def format_seconds(seconds: float) -> str:
     """`75` → `"1 min 15 s"`; the two largest units that matter."""
     if seconds < 0:
         return f"-{format_seconds(-seconds)}"
-    if seconds < 10:
+    if seconds < _SHORT_SECONDS:
         return f"{seconds:.1f} s"
     total = round(seconds)
     days, rest = divmod(total, 86_400)

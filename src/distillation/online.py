@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import paddle
 
+from src.models.factory import Model
 from src.training.loop import LossFunction, MicroBatch
 from src.training.losses import TeacherTerm, TokenLoss, token_loss
 from src.training.objective import projection_of, target_hidden
 
 
 def distillation_loss(
-    student: Any, teacher: Any, *, alpha: float, temperature: float, vocab_size: int
+    student: Model, teacher: Model, *, alpha: float, temperature: float, vocab_size: int
 ) -> LossFunction:
     """`(1 - alpha) * cross-entropy + alpha * τ² KL(teacher ‖ student)`, summed over target tokens.
 

@@ -1,14 +1,13 @@
-"""The tuned teacher as an ingredient of the student: found, checked and named before it is loaded."""
+"""The tuned teacher as an ingredient: found, checked and named before it is loaded."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from src.errors import ModelError
-from src.models.factory import load_model, require_vocabulary
+from src.models.factory import Model, load_model, require_vocabulary
 from src.models.hub import weight_files
 from src.schema import Config
 from src.tokens.tokenizer import Tokenizer, load_tokenizer
@@ -30,7 +29,7 @@ class Teacher:
     sha256: str
     vocab_size: int
 
-    def load(self) -> Any:
+    def load(self) -> Model:
         """Reads the model."""
         model = load_model(str(self.folder))
         require_vocabulary(model, vocab_size=self.vocab_size, name=str(self.folder))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import paddle
@@ -23,6 +23,9 @@ from src.models.norm import RMSNorm
 from src.schema import ArchitectureConfig, TrainerConfig
 
 logger = logging.getLogger(__name__)
+
+Model: TypeAlias = Qwen2ForCausalLM
+"""The model type that the rest of the house handles; only this room knows what it is."""
 
 _ROTARY_POSITIONS = 4096
 _FILE_PREFIX = "model."
@@ -46,9 +49,7 @@ _PUBLISHED_KEYS = (
 )
 
 
-def build_model(
-    architecture: ArchitectureConfig, *, vocab_size: int, seed: int
-) -> Qwen2ForCausalLM:
+def build_model(architecture: ArchitectureConfig, *, vocab_size: int, seed: int) -> Model:
     """A new model with random weights; the same seed gives the same weights on every rank.
 
     Args:
@@ -65,7 +66,7 @@ def build_model(
     return _finish(Qwen2ForCausalLM(config))
 
 
-def load_model(name: str, *, dtype: str = "float32") -> Qwen2ForCausalLM:
+def load_model(name: str, *, dtype: str = "float32") -> Model:
     """Reads a model folder in Hugging Face layout, or downloads a PaddleNLP name.
 
     Args:
@@ -98,7 +99,7 @@ def load_model(name: str, *, dtype: str = "float32") -> Qwen2ForCausalLM:
     return _finish(model)
 
 
-def make_model(section: TrainerConfig, *, vocab_size: int) -> Qwen2ForCausalLM:
+def make_model(section: TrainerConfig, *, vocab_size: int) -> Model:
     """The model a training run starts from: `architecture` builds it, else `model_name` is read.
 
     Raises:
@@ -111,7 +112,7 @@ def make_model(section: TrainerConfig, *, vocab_size: int) -> Qwen2ForCausalLM:
     return model
 
 
-def require_vocabulary(model: Qwen2ForCausalLM, *, vocab_size: int, name: str) -> None:
+def require_vocabulary(model: Model, *, vocab_size: int, name: str) -> None:
     """Refuses a model whose vocabulary is smaller than the tokenizer's.
 
     Raises:
@@ -125,14 +126,14 @@ def require_vocabulary(model: Qwen2ForCausalLM, *, vocab_size: int, name: str) -
         )
 
 
-def hidden_states(model: Qwen2ForCausalLM, input_ids: Tensor) -> Tensor:
+def hidden_states(model: Model, input_ids: Tensor) -> Tensor:
     """Last hidden states `[B, T, D]` for token ids `[B, T]`, causal, right padding unseen."""
     output = model.qwen2(input_ids, use_cache=False, return_dict=True)
     return output.last_hidden_state
 
 
 def hidden_states_cached(
-    model: Qwen2ForCausalLM, input_ids: Tensor, past: list[tuple[Tensor, Tensor]] | None
+    model: Model, input_ids: Tensor, past: list[tuple[Tensor, Tensor]] | None
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
     """Continues sequences of equal length with a key-value cache.
 
@@ -160,7 +161,7 @@ def hidden_states_cached(
     return output.last_hidden_state, list(output.past_key_values)
 
 
-def output_projection(model: Qwen2ForCausalLM) -> tuple[Tensor, bool]:
+def output_projection(model: Model) -> tuple[Tensor, bool]:
     """The matrix that turns hidden states into logits.
 
     Returns:
@@ -171,19 +172,19 @@ def output_projection(model: Qwen2ForCausalLM) -> tuple[Tensor, bool]:
     return model.lm_head.weight, bool(model.lm_head.transpose_y)
 
 
-def logits(model: Qwen2ForCausalLM, hidden: Tensor) -> Tensor:
+def logits(model: Model, hidden: Tensor) -> Tensor:
     """Logits `[..., V]` of hidden states `[..., D]`."""
     weight, is_rows = output_projection(model)
     return paddle.matmul(hidden, weight, transpose_y=is_rows)
 
 
-def trainable_parameters(model: Qwen2ForCausalLM) -> dict[str, Tensor]:
+def trainable_parameters(model: Model) -> dict[str, Tensor]:
     """Name in files → parameter, in name order, each shared parameter once."""
     named = {_file_name(name): parameter for name, parameter in model.named_parameters()}
     return {name: named[name] for name in sorted(named) if not named[name].stop_gradient}
 
 
-def weight_arrays(model: Qwen2ForCausalLM) -> dict[str, HostTensor]:
+def weight_arrays(model: Model) -> dict[str, HostTensor]:
     """A copy of all weights in host memory, in Hugging Face names and layout."""
     arrays = {}
     for name, parameter in model.named_parameters():
@@ -194,7 +195,7 @@ def weight_arrays(model: Qwen2ForCausalLM) -> dict[str, HostTensor]:
     return dict(sorted(arrays.items()))
 
 
-def set_weights(model: Qwen2ForCausalLM, weights: Mapping[str, HostTensor], *, source: str) -> None:
+def set_weights(model: Model, weights: Mapping[str, HostTensor], *, source: str) -> None:
     """Copies weights in Hugging Face names and layout into the model.
 
     Raises:
@@ -221,7 +222,7 @@ def set_weights(model: Qwen2ForCausalLM, weights: Mapping[str, HostTensor], *, s
         parameter.set_value(_to_device(array, tensor.dtype, parameter))
 
 
-def published_config(model: Qwen2ForCausalLM) -> dict[str, object]:
+def published_config(model: Model) -> dict[str, object]:
     """The content of `config.json`, as `transformers` and PaddleNLP read it."""
     values = {key: getattr(model.config, key) for key in _PUBLISHED_KEYS}
     return {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **values}
@@ -231,7 +232,7 @@ def _known_settings(settings: Mapping[str, object]) -> dict[str, object]:
     return {key: settings[key] for key in _PUBLISHED_KEYS if key in settings}
 
 
-def _finish(model: Qwen2ForCausalLM) -> Qwen2ForCausalLM:
+def _finish(model: Model) -> Model:
     """On CPU, replaces the normalisation layers by the fast ones (same parameters and names)."""
     if paddle.device.is_compiled_with_cuda():
         return model
@@ -243,7 +244,7 @@ def _finish(model: Qwen2ForCausalLM) -> Qwen2ForCausalLM:
     return model
 
 
-def _download(name: str, dtype: str) -> Qwen2ForCausalLM:
+def _download(name: str, dtype: str) -> Model:
     try:
         return Qwen2ForCausalLM.from_pretrained(name, dtype=dtype, convert_from_torch=True)
     except Exception as error:  # PaddleNLP raises whatever its download client raises
@@ -262,7 +263,7 @@ def _to_device(array: np.ndarray, dtype: str, parameter: Tensor) -> Tensor:
 
 
 def _is_transposed(memory_name: str, array: np.ndarray) -> bool:
-    return array.ndim == 2 and "embed_tokens" not in memory_name
+    return array.ndim > 1 and "embed_tokens" not in memory_name
 
 
 def _file_name(memory_name: str) -> str:

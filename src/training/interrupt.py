@@ -24,7 +24,9 @@ class StopRequest:
         reason: Who asked, e.g. "SIGTERM"; None while nobody has.
     """
 
-    def __init__(self, *, signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)):
+    def __init__(
+        self, *, signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
+    ) -> None:
         self.reason: str | None = None
         self._signals = signals
         self._previous: dict[signal.Signals, _Handler] = {}
@@ -49,7 +51,7 @@ class StopRequest:
             signal.signal(number, handler)
         self._previous.clear()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.reason == signal.SIGINT.name:
             sys.exit(EXIT_KILLED_BY_USER)
         self.ask(signal.Signals(number).name)

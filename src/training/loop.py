@@ -128,13 +128,12 @@ def fit(run: Run) -> str:
                 f"({run.config.learning_rate:g}) and resume",
                 run.state.step,
             )
-        is_last = run.state.step == run.total_steps
-        if is_last or _is_due(run, run.config.logging_steps):
+        if _is_due(run, run.config.logging_steps):
             _log(run, window)
             window = _Window()
-        if is_last or _is_due(run, run.config.save_steps):
+        if _is_due(run, run.config.save_steps):
             run.saver.save(run.state)
-        if (is_last or _is_due(run, run.config.eval_steps)) and _evaluate(run):
+        if _is_due(run, run.config.eval_steps) and _evaluate(run):
             return "early stopping"
         _stop_if_asked(run)
     return "done"
@@ -198,7 +197,9 @@ def _add_to_window(
 
 
 def _is_due(run: Run, every: int) -> bool:
-    return run.state.step > 0 and run.state.step % every == 0
+    """Whether something that happens every so many steps, and at the end, is due."""
+    step = run.state.step
+    return step > 0 and (step % every == 0 or step == run.total_steps)
 
 
 def _log(run: Run, window: _Window) -> None:

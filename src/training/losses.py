@@ -97,9 +97,8 @@ def token_loss(
     needs_gradient = paddle.is_grad_enabled() and not (
         hidden.stop_gradient and weight.stop_gradient
     )
-    total = _ChunkedLoss.apply(
-        hidden, weight, labels, _Options(projection.is_rows, needs_gradient, teacher), parts
-    )
+    options = _Options(labels, projection.is_rows, needs_gradient, teacher, parts)
+    total = _ChunkedLoss.apply(hidden, weight, options)
     return TokenLoss(
         total=total, cross_entropy=parts[0], divergence=parts[1] if teacher is not None else None
     )
@@ -107,25 +106,24 @@ def token_loss(
 
 @dataclass(frozen=True)
 class _Options:
-    """What the chunked loss needs besides tensors."""
+    """What the chunked loss needs besides the tensors that get gradients.
 
+    `parts` takes up cross-entropy and divergence: a PyLayer returns only what has a gradient.
+    """
+
+    labels: Tensor
     is_rows: bool
     needs_gradient: bool
     teacher: TeacherTerm | None
+    parts: list[Tensor]
 
 
 class _ChunkedLoss(paddle.autograd.PyLayer):  # type: ignore[misc]  # Paddle ships no stubs for it
     """Computes gradients together with the loss, while a chunk's logits exist."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        labels: Tensor,
-        options: _Options,
-        parts: list[Tensor],
-    ) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, options: _Options) -> Tensor:
+        labels, parts = options.labels, options.parts
         is_rows, teacher = options.is_rows, options.teacher
         cross_entropy = paddle.zeros([], dtype="float32")
         divergence = paddle.zeros([], dtype="float32")
@@ -154,12 +152,11 @@ class _ChunkedLoss(paddle.autograd.PyLayer):  # type: ignore[misc]  # Paddle shi
         return (1 - teacher.alpha) * cross_entropy + teacher.alpha * divergence
 
     @staticmethod
-    def backward(ctx: Any, output_grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, output_grad: Tensor) -> tuple[Tensor, Tensor]:
         hidden_grad, weight_grad = ctx.saved_tensor()
         return (
             hidden_grad * output_grad.astype(hidden_grad.dtype),
             weight_grad * output_grad.astype(weight_grad.dtype),
-            None,
         )
 
 

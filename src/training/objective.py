@@ -8,26 +8,26 @@ from typing import Any
 import paddle
 from paddle import Tensor
 
-from src.models.factory import hidden_states, output_projection
+from src.models.factory import Model, hidden_states, output_projection
 from src.training.loop import LossFunction, MicroBatch, to_tensors
 from src.training.losses import Projection, TokenLoss, token_loss
 from src.training.parallel import Ranks
 from src.training.precision import Precision
 
 
-def target_hidden(model: Any, micro_batch: MicroBatch) -> Tensor:
+def target_hidden(model: Model, micro_batch: MicroBatch) -> Tensor:
     """Hidden states `[P, D]` at the positions whose next token is counted."""
     hidden = hidden_states(model, micro_batch["input_ids"])  # [B, T, D]
     flat = hidden.reshape([-1, hidden.shape[-1]])  # [B*T, D]
     return paddle.gather(flat, micro_batch["target_positions"])
 
 
-def projection_of(model: Any) -> Projection:
+def projection_of(model: Model) -> Projection:
     """The model's output projection in the form the losses take."""
     return Projection(*output_projection(model))
 
 
-def reference_loss(model: Any) -> LossFunction:
+def reference_loss(model: Model) -> LossFunction:
     """Cross-entropy against the references, summed over target tokens."""
 
     def loss(micro_batch: MicroBatch) -> TokenLoss:

@@ -7,14 +7,15 @@ result does not depend on how the batch was split.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import paddle
-import paddle.distributed as distributed
-from paddle import Tensor
+from paddle import Tensor, distributed
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ def join_ranks() -> Ranks:
     """Joins the processes that `paddle.distributed.launch` started; alone without it."""
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         return Ranks(rank=0, world_size=1)
-    distributed.init_parallel_env()
+    # Paddle writes the flags that its own launcher has set to stderr, once per rank.
+    with contextlib.redirect_stderr(io.StringIO()):
+        distributed.init_parallel_env()
     return Ranks(rank=distributed.get_rank(), world_size=distributed.get_world_size())
 
 

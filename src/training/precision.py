@@ -14,9 +14,11 @@ import paddle
 from paddle import Tensor
 
 from src.errors import ConfigError
+from src.models.factory import Model
 from src.schema import TrainerConfig
 
 _FIRST_LOSS_SCALE = 2.0**15
+_AMPERE = 8
 
 
 class Precision:
@@ -33,7 +35,7 @@ class Precision:
             paddle.amp.GradScaler(init_loss_scaling=_FIRST_LOSS_SCALE) if config.fp16 else None
         )
 
-    def prepare(self, model: Any, optimizer: paddle.optimizer.Optimizer) -> None:
+    def prepare(self, model: Model, optimizer: paddle.optimizer.Optimizer) -> None:
         """Casts the weights for O2; nothing otherwise."""
         if self.dtype != "float32" and self._level == "O2":
             paddle.amp.decorate(
@@ -102,7 +104,7 @@ def require_precision(config: TrainerConfig, *, section: str) -> None:
             f"on a CPU set {section}.{chosen}=false"
         )
     major, minor = paddle.device.cuda.get_device_capability()
-    if chosen == "bf16" and major < 8:
+    if chosen == "bf16" and major < _AMPERE:
         raise ConfigError(
             f"{section}.bf16=true needs a GPU of compute capability 8.0 or newer, this one has "
             f"{major}.{minor}; set {section}.bf16=false and {section}.fp16=true"

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from src.config import config_fingerprint
 from src.errors import DataError
+from src.models.factory import Model
+from src.monitoring.curves import write_curves
 from src.monitoring.metrics import MetricsWriter
 from src.schema import Config, TrainerConfig
 from src.tokens.cache import TokenCache
@@ -73,25 +76,26 @@ def open_corpus(config: Config) -> Corpus:
     return Corpus(cache, tokenizer)
 
 
-def run_fingerprint(section: TrainerConfig, corpus: Corpus, *, made_from: str = "") -> str:
-    """Names a run's result: equal settings, data and ingredients give equal models.
+def run_fingerprint(section: TrainerConfig, ingredients: Mapping[str, str]) -> str:
+    """Names a run's result: equal settings and ingredients give equal models.
 
     Args:
         section: The teacher's or the student's section.
-        corpus: What it trains on.
-        made_from: Hash of other ingredients, e.g. the teacher's weights.
+        ingredients: Name and hash of what else goes in: the corpus, the teacher.
     """
     settings = config_fingerprint(section, without=_FREE_KEYS)
-    return "/".join((settings, corpus.fingerprint, made_from))
+    return "/".join((settings, *(ingredients[name] for name in sorted(ingredients))))
 
 
-def finished_summary(section: TrainerConfig, fingerprint: str) -> dict[str, Any] | None:
-    """The summary of a finished run with this fingerprint, or None."""
+def finished_summary(
+    section: TrainerConfig, ingredients: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """The summary of a finished run with these settings and ingredients, or None."""
     path = Path(section.output_dir) / SUMMARY_FILE
     if not path.is_file():
         return None
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if summary["fingerprint"] != fingerprint:
+    if summary["fingerprint"] != run_fingerprint(section, ingredients):
         return None
     logger.info("%s is up to date (%d steps)", section.output_dir, summary["steps"])
     return summary
@@ -102,10 +106,10 @@ def train_model(
     section: TrainerConfig,
     *,
     corpus: Corpus,
-    model: Any,
+    model: Model,
     loss: LossFunction,
     ranks: Ranks,
-    fingerprint: str,
+    ingredients: Mapping[str, str],
 ) -> dict[str, Any]:
     """Trains, resumes where there is something to resume, and writes the final model.
 
@@ -116,7 +120,7 @@ def train_model(
         model: The model to train.
         loss: Its loss on one micro-batch.
         ranks: This process among its peers.
-        fingerprint: See `run_fingerprint`.
+        ingredients: See `run_fingerprint`.
 
     Returns:
         The content of summary.json.
@@ -127,7 +131,7 @@ def train_model(
         section,
         trained=trained,
         tokenizer=corpus.tokenizer,
-        corpus_fingerprint=corpus.fingerprint,
+        ingredients=ingredients,
         ranks=ranks,
     )
     with StopRequest() as stop, folder:
@@ -155,6 +159,7 @@ def train_model(
         finally:
             if run.metrics is not None:
                 run.metrics.close()
+                write_curves(Path(section.output_dir))
         weights_sha256 = folder.save_final(state)
     summary = {
         "steps": state.step,
@@ -165,7 +170,7 @@ def train_model(
         "exit_reason": exit_reason,
         "weights_sha256": weights_sha256,
         "seconds": round(state.seconds, 1),
-        "fingerprint": fingerprint,
+        "fingerprint": run_fingerprint(section, ingredients),
     }
     folder.write_summary(summary)
     ranks.barrier()

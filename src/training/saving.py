@@ -19,11 +19,12 @@ from typing import Any
 
 from src.checkpoint.format import HostTensor, read_tensors
 from src.checkpoint.manager import CheckpointManager
-from src.checkpoint.manifest import Manifest
-from src.checkpoint.store import step_name
+from src.checkpoint.manifest import MANIFEST_NAME, Manifest, read_manifest
+from src.checkpoint.store import BEST, step_name
 from src.config import config_to_yaml
+from src.errors import CheckpointCorrupt
 from src.files import write_text
-from src.models.factory import published_config, set_weights, weight_arrays
+from src.models.factory import Model, published_config, set_weights, weight_arrays
 from src.models.hub import CONFIG_FILE, WEIGHTS_FILE
 from src.schema import Config, TrainerConfig
 from src.tokens.tokenizer import Tokenizer
@@ -49,7 +50,8 @@ class RunFolder:
         section: The teacher's or the student's section.
         trained: What is saved and restored.
         tokenizer: Saved with every checkpoint.
-        corpus_fingerprint: A checkpoint of a run on other data is refused.
+        ingredients: What the run is made from besides its settings, e.g. {"corpus": fingerprint}; a
+            checkpoint made from others is refused.
         ranks: This process among its peers.
     """
 
@@ -60,7 +62,7 @@ class RunFolder:
         *,
         trained: Trainable,
         tokenizer: Tokenizer,
-        corpus_fingerprint: str,
+        ingredients: Mapping[str, str],
         ranks: Ranks,
     ) -> None:
         self._section = section
@@ -68,7 +70,7 @@ class RunFolder:
         self._ranks = ranks
         self._folder = Path(section.output_dir)
         self._facts: dict[str, object] = {
-            "corpus": corpus_fingerprint,
+            "ingredients": dict(ingredients),
             "stream": _stream_facts(config, section),
         }
         self._documents = {
@@ -121,6 +123,7 @@ class RunFolder:
         self._trained.precision.restore(content["loss_scaler"])
         state = TrainingState.from_json(json.dumps(content["state"]))
         self._saved_step = state.step
+        self._repair_best(state)
         return state, folder.name
 
     def save(self, state: TrainingState, *, blocking: bool = False) -> str:
@@ -160,6 +163,9 @@ class RunFolder:
         weights = weight_arrays(self._trained.model)
         if self._ranks.is_main:
             self.save(state)
+            self._manager.wait()
+            if any(failure.step == state.step for failure in self._manager.failures):
+                self.save(state, blocking=True)
             self._manager.save_final(state.step)
         return weights_sha256(weights)
 
@@ -167,6 +173,18 @@ class RunFolder:
         """Writes summary.json; its presence says that the run is finished."""
         if self._ranks.is_main:
             write_text(self._folder / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
+
+    def _repair_best(self, state: TrainingState) -> None:
+        """Points `best` to the best step, where a kill came between the save and that."""
+        step = state.best_step
+        if step is None or not self._ranks.is_main:
+            return
+        try:
+            is_current = read_manifest(self._folder / BEST).step == step
+        except CheckpointCorrupt:
+            is_current = False
+        if not is_current and (self._folder / step_name(step) / MANIFEST_NAME).is_file():
+            self._manager.mark_best(step)
 
     def _state_document(self, state: TrainingState) -> str:
         content = {
@@ -178,17 +196,28 @@ class RunFolder:
 
     def _why_foreign(self, manifest: Manifest) -> str | None:
         """Why a whole checkpoint must not be continued by this run, or None."""
-        theirs = manifest.facts
-        if theirs.get("corpus") != self._facts["corpus"]:
-            return (
-                "it was trained on another corpus or tokenizer; choose another "
-                "output_dir or remove the checkpoints"
-            )
-        mine, other = self._facts["stream"], theirs.get("stream")
-        if mine == other or not isinstance(mine, dict) or not isinstance(other, dict):
-            return None if mine == other else "its manifest names no stream settings"
-        changed = [key for key in mine if mine[key] != other.get(key)]
-        return "; ".join(f"{key} was {other.get(key)!r} and is {mine[key]!r} now" for key in changed)
+        changed = [
+            f"{key} was {theirs!r} and is {mine!r} now"
+            for key, mine, theirs in _differences(self._facts["stream"], manifest.facts, "stream")
+        ]
+        changed += [
+            f"it was made with another {key}"
+            for key, _, _ in _differences(self._facts["ingredients"], manifest.facts, "ingredients")
+        ]
+        return "; ".join(changed) or None
+
+
+def _differences(
+    mine: object, facts: Mapping[str, object], name: str
+) -> list[tuple[str, object, object]]:
+    """Keys whose values differ between this run's facts and a manifest's: key, mine, theirs."""
+    theirs = facts.get(name)
+    if not isinstance(mine, dict) or not isinstance(theirs, dict):
+        return [(name, mine, theirs)]
+    keys = sorted(set(mine) | set(theirs))
+    return [
+        (key, mine.get(key), theirs.get(key)) for key in keys if mine.get(key) != theirs.get(key)
+    ]
 
 
 def weights_sha256(weights: Mapping[str, HostTensor]) -> str:
@@ -218,7 +247,7 @@ def _tokenizer_documents(tokenizer: Tokenizer) -> dict[str, str]:
         }
 
 
-def _model_document(config: Config, section: TrainerConfig, model: Any) -> str:
+def _model_document(config: Config, section: TrainerConfig, model: Model) -> str:
     """config.json: the published keys, and how this project prompts the model."""
     content = {
         **published_config(model),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import paddle
 from paddle import Tensor
 
-from src.models.factory import trainable_parameters
+from src.models.factory import Model, trainable_parameters
 from src.schema import TrainerConfig
 from src.training.optim import build_optimizer
 from src.training.precision import Precision
@@ -26,13 +25,13 @@ class Trainable:
         precision: Number format of forward, backward and update.
     """
 
-    model: Any
+    model: Model
     parameters: Mapping[str, Tensor]
     optimizer: paddle.optimizer.Optimizer
     precision: Precision
 
 
-def make_trainable(section: TrainerConfig, model: Any) -> Trainable:
+def make_trainable(section: TrainerConfig, model: Model) -> Trainable:
     """Adds optimizer and number format to a model, as the section says."""
     if section.gradient_checkpointing:
         model.recompute_enable()

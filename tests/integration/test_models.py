@@ -106,7 +106,9 @@ def test_sharded_weights_with_an_index_are_read(tmp_path):
 def test_padding_on_the_right_is_never_seen():
     model = tiny()
     longer = np.concatenate([IDS, np.full((2, 3), 11)], axis=1)
-    np.testing.assert_allclose(output(model, longer)[:, : IDS.shape[1]], output(model, IDS), atol=1e-5)
+    np.testing.assert_allclose(
+        output(model, longer)[:, : IDS.shape[1]], output(model, IDS), atol=1e-5
+    )
 
 
 def test_cached_decoding_equals_the_whole_sequence():
@@ -181,5 +183,5 @@ def test_weights_of_another_size_are_refused(tmp_path):
 def test_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path):
     write_model(tiny(vocab_size=50), tmp_path / "model")
     section = TeacherConfig(model_name=str(tmp_path / "model"))
-    with pytest.raises(ModelError, match="has 51 ids but model .* has 50 vocabulary rows"):
+    with pytest.raises(ModelError, match=r"has 51 ids but model .* has 50 vocabulary rows"):
         make_model(section, vocab_size=51)

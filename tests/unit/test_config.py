@@ -9,15 +9,7 @@ from src.config import config_fingerprint, config_to_yaml, load_config
 from src.errors import ConfigError
 from src.schema import Config
 
-# The blocks of the user's guide, letter for letter.
-USER_GUIDE = """
-data: {sample_size: 10000000, sample_strategy: "diverse", quality_threshold: 0.75, chunk_size: 50000}
-teacher: {model_name: "Qwen/Qwen2.5-7B", use_paddlenlp: true, output_dir: "models/teacher", num_epochs: 2, batch_size: 24,
-  learning_rate: 5.0e-5, warmup_steps: 2000, max_seq_length: 384, gradient_accumulation_steps: 2, fp16: true, fp16_opt_level: "O2",
-  gradient_checkpointing: true, dataloader_num_workers: 4, save_steps: 10000, eval_steps: 5000, logging_steps: 100, save_total_limit: 3,
-  early_stopping_patience: 3, early_stopping_threshold: 0.001, max_steps: 500000, lr_scheduler: "cosine", min_lr: 1.0e-6, max_grad_norm: 0.5, optimizer: "adamw"}
-student: {model_name: "Qwen/Qwen2.5-0.5B", num_epochs: 3, batch_size: 32, learning_rate: 3.0e-4, distillation_alpha: 0.7, temperature: 3.0}
-"""
+USER_GUIDE = Path("tests/golden/user_guide.yaml").read_text(encoding="utf-8")
 
 
 def problems_of(tmp_path: Path, text: str, *overrides: str) -> tuple[str, ...]:

@@ -47,10 +47,14 @@ def arrays():
     }
 
 
+def tensor(array):
+    return paddle.to_tensor(array.astype(np.float32))
+
+
 def leaf(array):
-    tensor = paddle.to_tensor(array.astype(np.float32))
-    tensor.stop_gradient = False
-    return tensor
+    result = tensor(array)
+    result.stop_gradient = False
+    return result
 
 
 @pytest.mark.parametrize("chunk_elements", [8 * 1024 * 1024, 3200], ids=["whole", "chunked"])
@@ -65,15 +69,18 @@ def test_loss_and_gradients_equal_the_formula(
     teacher, teacher_logits = None, None
     if with_teacher:
         teacher = TeacherTerm(
-            paddle.to_tensor(arrays["teacher_hidden"].astype(np.float32)),
-            Projection(paddle.to_tensor(arrays["teacher_weight"].astype(np.float32)), False),
+            tensor(arrays["teacher_hidden"]),
+            Projection(tensor(arrays["teacher_weight"]), is_rows=False),
             alpha=0.7,
             temperature=3.0,
             vocab_size=SIZES["shared"],
         )
         teacher_logits = (arrays["teacher_hidden"] @ arrays["teacher_weight"])[:, : SIZES["shared"]]
     result = token_loss(
-        hidden, Projection(weight, is_rows), paddle.to_tensor(arrays["labels"]), teacher=teacher
+        hidden,
+        Projection(weight, is_rows=is_rows),
+        paddle.to_tensor(arrays["labels"]),
+        teacher=teacher,
     )
     (result.total * 0.5).backward()
     total, hidden_grad, weight_grad, parts = expected(
@@ -93,10 +100,17 @@ def test_loss_and_gradients_equal_the_formula(
 def test_divergence_from_itself_is_zero_and_pulls_nowhere(arrays):
     hidden, weight = leaf(arrays["hidden"]), leaf(arrays["weight"])
     teacher = TeacherTerm(
-        hidden.detach(), Projection(weight.detach(), True), alpha=1.0, temperature=2.0, vocab_size=100
+        hidden.detach(),
+        Projection(weight.detach(), is_rows=True),
+        alpha=1.0,
+        temperature=2.0,
+        vocab_size=100,
     )
     result = token_loss(
-        hidden, Projection(weight, True), paddle.to_tensor(arrays["labels"]), teacher=teacher
+        hidden,
+        Projection(weight, is_rows=True),
+        paddle.to_tensor(arrays["labels"]),
+        teacher=teacher,
     )
     result.total.backward()
     assert abs(result.divergence.item()) < 1e-3
@@ -106,12 +120,12 @@ def test_divergence_from_itself_is_zero_and_pulls_nowhere(arrays):
 def test_far_apart_logits_are_not_clipped():
     # Paddle's own CPU softmax family stops at -64.
     hidden, weight = leaf(np.eye(1)), leaf(np.array([[0.0], [200.0]]))
-    result = token_loss(hidden, Projection(weight, True), paddle.to_tensor([0]))
+    result = token_loss(hidden, Projection(weight, is_rows=True), paddle.to_tensor([0]))
     assert result.total.item() == pytest.approx(200.0)
 
 
 def test_sum_does_not_depend_on_how_positions_are_split(arrays):
-    weight = Projection(leaf(arrays["weight"]), True)
+    weight = Projection(leaf(arrays["weight"]), is_rows=True)
     hidden, labels = leaf(arrays["hidden"]), paddle.to_tensor(arrays["labels"])
     whole = token_loss(hidden, weight, labels).total.item()
     parts = sum(
@@ -125,7 +139,7 @@ def test_without_gradients_no_graph_is_kept(arrays):
     with paddle.no_grad():
         result = token_loss(
             leaf(arrays["hidden"]),
-            Projection(leaf(arrays["weight"]), True),
+            Projection(leaf(arrays["weight"]), is_rows=True),
             paddle.to_tensor(arrays["labels"]),
         )
     assert result.total.stop_gradient

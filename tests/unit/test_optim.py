@@ -57,7 +57,10 @@ def parameters():
 
 def take_step(optimizer, named, seed):
     random = np.random.default_rng(seed)
-    loss = sum((value * paddle.to_tensor(random.normal(size=value.shape).astype("float32"))).sum() for value in named.values())
+    loss = sum(
+        (value * paddle.to_tensor(random.normal(size=value.shape).astype("float32"))).sum()
+        for value in named.values()
+    )
     loss.backward()
     optimizer.step()
     optimizer.clear_grad()
