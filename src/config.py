@@ -142,8 +142,9 @@ def _note_lines(
                 f"first on line {seen[name]}; keep one"
             )
         seen[name] = line
-        origins[(*prefix, name)] = f"{path} line {line}"
-        _note_lines(value, path, (*prefix, name), origins)
+        key_path = (*prefix, name)
+        origins[key_path] = f"{path} line {line}"
+        _note_lines(value, path, key_path, origins)
 
 
 def _merge(target: dict[str, Any], extra: Mapping[str, Any]) -> None:

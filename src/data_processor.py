@@ -87,8 +87,9 @@ class DataProcessor:
             if (report := self._finished_report(fingerprint)) is not None:
                 logger.info("%s is up to date, nothing to do", self._output)
                 return report
+            units = self._plan()
             tokenizer = self._load_tokenizer()
-            units = self._process_units()
+            self._process_units(units)
             report = self._assemble(units)
             self._tokenize(tokenizer)
             self._finish(report, fingerprint, started)
@@ -107,11 +108,15 @@ class DataProcessor:
         with self._locked():
             return self._tokenize(self._load_tokenizer())
 
-    def _process_units(self) -> list[WorkUnit]:
+    def _plan(self) -> list[WorkUnit]:
         work_folder = self._output / "work"
-        work_folder.mkdir(parents=True, exist_ok=True)
+        with explained_disk_errors(work_folder, _BYTES_PER_PAIR):
+            work_folder.mkdir(parents=True, exist_ok=True)
         units = plan_units(self._data, work_folder)
         forget_other_units(work_folder, units)
+        return units
+
+    def _process_units(self, units: list[WorkUnit]) -> None:
         missing = [unit for unit in units if not unit.is_done]
         total = sum(unit.count for unit in units)
         found = total - sum(unit.count for unit in missing)
@@ -123,11 +128,10 @@ class DataProcessor:
             f", {len(units) - len(missing)} of them done before" if found else "",
         )
         progress = Progress("filtering", total, done=found)
-        workers = self._data.num_workers or os.cpu_count() or 1
+        workers = self._data.num_workers or len(os.sched_getaffinity(0))
         for unit, _, memory in run_tasks(process_unit, missing, workers=workers, describe=str):
             self._peak_memory_bytes = max(self._peak_memory_bytes, memory)
             progress.add(unit.count)
-        return units
 
     def _assemble(self, units: list[WorkUnit]) -> Report:
         """Writes text/ and rejected/; the old ones stay until the new ones are whole."""

@@ -34,6 +34,7 @@ SENTENCES = (
     "She paid 1,234.50 US dollars for the ticket.",
     "会议于2031年7月16日下午3:45开始。",
 )
+_LAST_LINES = 12
 _PYTHON_FILES = ("src/**/*.py", "requirements.txt")
 
 
@@ -69,15 +70,24 @@ class _Demo:
         work()
         self.seconds[stage] = round(time.perf_counter() - began, 1)
 
-    def run(self, stage: str, command: Sequence[str]) -> None:
+    def run(self, stage: str, command: Sequence[str], *, log: Path | None = None) -> None:
         """Runs one command.
+
+        Args:
+            stage: Its name.
+            command: What to run.
+            log: A file whose end says why it failed, where the terminal does not.
 
         Raises:
             StageStopped: If it does not end with code 0.
         """
         code = run_to_end(command)
-        if code != EXIT_DONE:
-            raise StageStopped(stage, code)
+        if code == EXIT_DONE:
+            return
+        if log is not None and log.is_file() and code != EXIT_INTERRUPTED:
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            sys.stderr.writelines(lines[-_LAST_LINES:])
+        raise StageStopped(stage, code)
 
 
 def run_demo(
@@ -126,7 +136,9 @@ def _run_stages(demo: _Demo) -> None:
     def train(recipe: str) -> Callable[[], None]:
         log_folder = demo.folder / "log" / recipe
         command = recipe_command(recipe, arguments, ranks=ranks, log_folder=log_folder)
-        return lambda: demo.run(recipe, command)
+        # The launcher ends before it has passed on the last words of a rank that fails early.
+        log = log_folder / "workerlog.0" if ranks > 1 else None
+        return lambda: demo.run(recipe, command, log=log)
 
     demo.timed("process", process)
     demo.timed("teacher", train("teacher"))

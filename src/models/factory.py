@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import paddle
 from paddle import Tensor
+from numpy.typing import NDArray
 from paddlenlp.transformers import Qwen2Config, Qwen2ForCausalLM
 
 from src.checkpoint.format import HostTensor, read_tensors
@@ -24,6 +25,7 @@ from src.schema import ArchitectureConfig, TrainerConfig
 
 logger = logging.getLogger(__name__)
 
+FloatType: TypeAlias = Literal["float32", "float16", "bfloat16"]
 Model: TypeAlias = Qwen2ForCausalLM
 """The model type that the rest of the house handles; only this room knows what it is."""
 
@@ -66,7 +68,7 @@ def build_model(architecture: ArchitectureConfig, *, vocab_size: int, seed: int)
     return _finish(Qwen2ForCausalLM(config))
 
 
-def load_model(name: str, *, dtype: str = "float32") -> Model:
+def load_model(name: str, *, dtype: FloatType = "float32") -> Model:
     """Reads a model folder in Hugging Face layout, or downloads a PaddleNLP name.
 
     Args:
@@ -129,7 +131,8 @@ def require_vocabulary(model: Model, *, vocab_size: int, name: str) -> None:
 def hidden_states(model: Model, input_ids: Tensor) -> Tensor:
     """Last hidden states `[B, T, D]` for token ids `[B, T]`, causal, right padding unseen."""
     output = model.qwen2(input_ids, use_cache=False, return_dict=True)
-    return output.last_hidden_state
+    states: Tensor = output.last_hidden_state
+    return states
 
 
 def hidden_states_cached(
@@ -175,7 +178,8 @@ def output_projection(model: Model) -> tuple[Tensor, bool]:
 def logits(model: Model, hidden: Tensor) -> Tensor:
     """Logits `[..., V]` of hidden states `[..., D]`."""
     weight, is_rows = output_projection(model)
-    return paddle.matmul(hidden, weight, transpose_y=is_rows)
+    scores: Tensor = paddle.matmul(hidden, weight, transpose_y=is_rows)
+    return scores
 
 
 def trainable_parameters(model: Model) -> dict[str, Tensor]:
@@ -244,7 +248,7 @@ def _finish(model: Model) -> Model:
     return model
 
 
-def _download(name: str, dtype: str) -> Model:
+def _download(name: str, dtype: FloatType) -> Model:
     try:
         return Qwen2ForCausalLM.from_pretrained(name, dtype=dtype, convert_from_torch=True)
     except Exception as error:  # PaddleNLP raises whatever its download client raises
@@ -255,14 +259,14 @@ def _download(name: str, dtype: str) -> Model:
         ) from error
 
 
-def _to_device(array: np.ndarray, dtype: str, parameter: Tensor) -> Tensor:
+def _to_device(array: NDArray[Any], dtype: str, parameter: Tensor) -> Tensor:
     if dtype == "BF16":
         # bfloat16 is the upper half of float32: widening is exact.
         array = (array.astype(np.uint32) << 16).view(np.float32)
     return paddle.to_tensor(np.ascontiguousarray(array)).astype(parameter.dtype)
 
 
-def _is_transposed(memory_name: str, array: np.ndarray) -> bool:
+def _is_transposed(memory_name: str, array: NDArray[Any]) -> bool:
     return array.ndim > 1 and "embed_tokens" not in memory_name
 
 

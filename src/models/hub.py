@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from src.errors import ModelError
 
@@ -60,7 +61,7 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def read_json(path: Path) -> dict[str, object] | dict[str, dict[str, str]]:
+def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
     Raises:

@@ -13,7 +13,7 @@ import paddle
 from paddle import Tensor, nn
 
 
-class _RMSNormFunction(paddle.autograd.PyLayer):  # type: ignore[misc]  # Paddle ships no stubs for it
+class _RMSNormFunction(paddle.autograd.PyLayer):
     """Forward and backward of RMSNorm over rows `[B*T, D]`."""
 
     @staticmethod
@@ -36,7 +36,7 @@ class _RMSNormFunction(paddle.autograd.PyLayer):  # type: ignore[misc]  # Paddle
         return hidden_grad.reshape(ctx.shape), weight_grad
 
 
-class RMSNorm(nn.Layer):  # type: ignore[misc]  # nn.Layer is untyped
+class RMSNorm(nn.Layer):
     """Drop-in for `Qwen2RMSNorm` that keeps the same `weight` parameter object.
 
     Args:
@@ -51,4 +51,7 @@ class RMSNorm(nn.Layer):  # type: ignore[misc]  # nn.Layer is untyped
 
     def forward(self, hidden: Tensor) -> Tensor:
         """`[B, T, D]` in, the same shape out, each position scaled to unit root mean square."""
-        return _RMSNormFunction.apply(hidden, self.weight, self.epsilon)
+        result: Tensor = _RMSNormFunction.apply(  # type: ignore[no-untyped-call]
+            hidden, self.weight, self.epsilon
+        )
+        return result

@@ -35,7 +35,7 @@ __all__ = ["TokenCache", "TokenSplit", "write_token_cache"]
 
 FORMAT = "linguabridge-tokens/1"
 MANIFEST = "MANIFEST.json"
-_SHARD_PAIRS = 1_000_000
+_SHARD_PAIRS = 4_000_000
 _HASH_BLOCK_BYTES = 1 << 20
 
 TextBatches = Iterable[tuple[Sequence[str], Sequence[str]]]

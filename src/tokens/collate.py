@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.tokens.prompts import Prompt
-from src.tokens.split import IntArray, TokenSplit, spans
+from src.tokens.split import IntArray, Sides, TokenSplit, spans
 
 MicroBatch = dict[str, IntArray]
 
@@ -45,77 +45,106 @@ class Collator:
         self._split = split
         self._prompts = tuple(prompts)
         self._pad_id = pad_id
+        # Per direction: lengths of the prompt's parts, and which language is the source.
         self._overheads = np.array([prompt.overhead for prompt in prompts], dtype=np.int64)
-        self._sources = [language_pair.split("-")[0] for language_pair in language_pairs]
-        # Whether the first language of the split is the source, per direction.
-        self._first_is_source = np.array([name == split.languages[0] for name in self._sources])
+        self._prefixes = np.array([len(prompt.prefix) for prompt in prompts], dtype=np.int64)
+        self._suffixes = np.array([len(prompt.suffix) for prompt in prompts], dtype=np.int64)
+        sources = [language_pair.split("-")[0] for language_pair in language_pairs]
+        self._first_is_source = np.array([name == split.languages[0] for name in sources])
 
     def lengths(self, items: IntArray) -> IntArray:
         """Tokens of each item's whole sequence: int64 `[B]`."""
-        pairs, ways = np.divmod(items, len(self._prompts))
-        first, second = self._split.languages
-        sides = self._split.lengths(first, pairs) + self._split.lengths(second, pairs)
-        return np.add(sides, self._overheads[ways])
+        return self.locate(items).lengths
 
-    def target_lengths(self, items: IntArray) -> IntArray:
-        """Tokens of each item that the loss counts, target and suffix: int64 `[B]`."""
+    def locate(self, items: IntArray) -> Located:
+        """Looks up where the items lie and how long they are; reads no ids."""
         pairs, ways = np.divmod(items, len(self._prompts))
-        first, second = (self._split.lengths(name, pairs) for name in self._split.languages)
-        suffixes = np.array([len(prompt.suffix) for prompt in self._prompts], dtype=np.int64)
-        return np.add(np.where(self._first_is_source[ways], second, first), suffixes[ways])
+        first, second = (self._split.locate(name, pairs) for name in self._split.languages)
+        first_is_source = self._first_is_source[ways]
+        return Located(
+            ways=ways,
+            sides=(first, second),
+            first_is_source=first_is_source,
+            lengths=first.lengths + second.lengths + self._overheads[ways],
+            target_lengths=np.where(first_is_source, second.lengths, first.lengths)
+            + self._suffixes[ways],
+        )
 
     def find_too_long(self, max_seq_length: int) -> list[IntArray]:
         """Per direction, the pairs whose sequence exceeds the limit; reads all lengths once."""
-        first, second = self._split.languages
-        sides = self._split.all_lengths(first) + self._split.all_lengths(second)
-        return [
-            np.flatnonzero(sides > max_seq_length - prompt.overhead) for prompt in self._prompts
-        ]
+        rooms = [max_seq_length - prompt.overhead for prompt in self._prompts]
+        found: list[list[IntArray]] = [[np.empty(0, dtype=np.int64)] for _ in rooms]
+        for begin, lengths in self._split.pair_lengths():
+            for room, parts in zip(rooms, found, strict=True):
+                parts.append(begin + np.flatnonzero(lengths > room))
+        return [np.concatenate(parts) for parts in found]
 
-    def micro_batches(self, items: IntArray, sizes: Sequence[int]) -> list[MicroBatch]:
-        """Cuts `items` into consecutive micro-batches of these sizes.
+    def micro_batches(self, located: Located, sizes: Sequence[int]) -> list[MicroBatch]:
+        """Cuts items into consecutive micro-batches of these sizes.
 
         Returns:
             Dicts of int64 arrays: `input_ids` `[B, T]`, right-padded; `target_positions` `[P]`,
             the flat positions `b * T + t` from which a counted token is predicted; `labels`
             `[P]`, those tokens; `directions` `[B]`, indices into the language pairs.
         """
-        sequences = self._join(items)
+        sequences = self._join(located)
         batches, begin = [], 0
         for size in sizes:
             batches.append(_pad(sequences, slice(begin, begin + size), self._pad_id))
             begin += size
         return batches
 
-    def _join(self, items: IntArray) -> _Sequences:
-        pairs, ways = np.divmod(items, len(self._prompts))
-        first, second = self._split.languages
-        first_ids, first_lengths = self._split.gather(first, pairs)
-        second_ids, second_lengths = self._split.gather(second, pairs)
-        lengths = first_lengths + second_lengths + self._overheads[ways]
+    def _join(self, located: Located) -> _Sequences:
+        ways, lengths = located.ways, located.lengths
+        first, second = located.sides
         begins = np.cumsum(lengths) - lengths
-        first_is_source = self._first_is_source[ways]
-        source_lengths = np.where(first_is_source, first_lengths, second_lengths)
-        prefixes, infixes, suffixes = (
-            np.array([len(part) for part in parts], dtype=np.int64)[ways]
-            for parts in zip(
-                *((prompt.prefix, prompt.infix, prompt.suffix) for prompt in self._prompts),
-                strict=True,
-            )
-        )
-        source_begins = begins + prefixes
-        target_begins = source_begins + source_lengths + infixes
+        target_begins = begins + lengths - located.target_lengths
+        source_begins = begins + self._prefixes[ways]
         ids = np.empty(int(lengths.sum()), dtype=np.int64)
-        first_begins = np.where(first_is_source, source_begins, target_begins)
-        second_begins = np.where(first_is_source, target_begins, source_begins)
-        ids[spans(first_begins, first_lengths)] = first_ids
-        ids[spans(second_begins, second_lengths)] = second_ids
+        for language, side, is_source in zip(
+            self._split.languages,
+            (first, second),
+            (located.first_is_source, ~located.first_is_source),
+            strict=True,
+        ):
+            side_begins = np.where(is_source, source_begins, target_begins)
+            ids[spans(side_begins, side.lengths)] = self._split.read(language, side)
         for way, prompt in enumerate(self._prompts):
             rows = ways == way
             _place(ids, begins[rows], prompt.prefix)
-            _place(ids, (target_begins - infixes)[rows], prompt.infix)
-            _place(ids, (begins + lengths - suffixes)[rows], prompt.suffix)
+            _place(ids, target_begins[rows] - len(prompt.infix), prompt.infix)
+            _place(ids, (begins + lengths)[rows] - len(prompt.suffix), prompt.suffix)
         return _Sequences(ids, begins, lengths, target_begins, ways)
+
+
+@dataclass(frozen=True)
+class Located:
+    """Items looked up, before any id is read.
+
+    Attributes:
+        ways: Direction of each item `[B]`.
+        sides: Where the sides lie, in the order of the split's languages.
+        first_is_source: Whether the first language is the source `[B]`.
+        lengths: Tokens of each whole sequence `[B]`.
+        target_lengths: Tokens that the loss counts, target and suffix `[B]`.
+    """
+
+    ways: IntArray
+    sides: tuple[Sides, Sides]
+    first_is_source: NDArray[np.bool_]
+    lengths: IntArray
+    target_lengths: IntArray
+
+    def take(self, rows: IntArray) -> Located:
+        """These rows of all columns."""
+        first, second = (Sides(*(column[rows] for column in side)) for side in self.sides)
+        return Located(
+            self.ways[rows],
+            (first, second),
+            self.first_is_source[rows],
+            self.lengths[rows],
+            self.target_lengths[rows],
+        )
 
 
 @dataclass(frozen=True)

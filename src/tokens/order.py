@@ -233,7 +233,7 @@ def split_micro_batches(lengths: IntArray, *, ranks: int, batch_size: int) -> li
 
     def cost(part: slice) -> int:
         # Lengths ascend, so a slice's last item is its longest.
-        return (part.stop - part.start) * int(lengths[part.stop - 1])
+        return int((part.stop - part.start) * lengths[part.stop - 1])
 
     slices.sort(key=cost, reverse=True)
     shares: list[list[slice]] = [[] for _ in range(ranks)]

@@ -2,13 +2,12 @@
 
 A split is a list of shards; a shard holds, per language, all ids one after another and the offset
 at which each pair begins. Opening maps files and reads nothing else, so that it takes time in
-proportion to the number of shards, not of pairs. All access is by arrays of pair numbers: a loop
-over pairs in Python would be a hundred times slower.
+proportion to the number of shards, not of pairs. All access is by arrays of pair numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +28,20 @@ class _Column(NamedTuple):
 
     ids: IdArray
     offsets: NDArray[np.uint64]
+
+
+class Sides(NamedTuple):
+    """Where one side of each of a number of pairs lies, int64 `[B]` each.
+
+    Attributes:
+        shards: Number of the shard.
+        begins: Where the side begins in the shard's ids.
+        lengths: Number of its ids.
+    """
+
+    shards: IntArray
+    begins: IntArray
+    lengths: IntArray
 
 
 class TokenSplit:
@@ -79,55 +92,17 @@ class TokenSplit:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def lengths(self, language: str, indices: IntArray) -> IntArray:
-        """Number of ids of each pair's side.
+    def locate(self, language: str, indices: IntArray) -> Sides:
+        """Where the sides of these pairs lie; `read` takes it, and it knows their lengths.
 
         Args:
             language: Which side.
-            indices: Pair numbers, any shape, any order.
+            indices: Pair numbers `[B]`, in any order; a pair may occur more than once.
 
-        Returns:
-            int64, the shape of `indices`.
-        """
-        begins, ends, _ = self._locate(language, np.asarray(indices, dtype=np.int64))
-        return ends - begins
-
-    def all_lengths(self, language: str) -> IntArray:
-        """Number of ids of every pair's side: int64 `[len(self)]`; reads the whole column."""
-        columns = self._columns[language]
-        parts = [np.diff(column.offsets.view(np.int64)) for column in columns]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-
-    def ids(self, language: str, index: int) -> IdArray:
-        """Ids of one side of one pair: uint32 `[S]`, without any special token."""
-        return self.gather(language, np.array([index], dtype=np.int64))[0]
-
-    def gather(self, language: str, indices: IntArray) -> tuple[IdArray, IntArray]:
-        """Ids of many sides, one after another.
-
-        Args:
-            language: Which side.
-            indices: Pair numbers `[B]`, any order; a pair may occur more than once.
-
-        Returns:
-            The ids, uint32 `[sum of lengths]`, and the lengths, int64 `[B]`.
+        Raises:
+            IndexError: If the split has no such pair.
         """
         indices = np.asarray(indices, dtype=np.int64)
-        begins, ends, shards = self._locate(language, indices)
-        lengths = ends - begins
-        columns = self._columns[language]
-        if len(columns) == 1:
-            return columns[0].ids[spans(begins, lengths)], lengths
-        output = np.empty(int(lengths.sum()), dtype=ID_DTYPE)
-        places = np.cumsum(lengths) - lengths
-        for shard in np.unique(shards):
-            here = shards == shard
-            target = spans(places[here], lengths[here])
-            output[target] = columns[shard].ids[spans(begins[here], lengths[here])]
-        return output, lengths
-
-    def _locate(self, language: str, indices: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-        """Begin and end of each pair's ids in its shard, and the shard's number."""
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
             raise IndexError(
                 f"split {self.name} has {len(self)} pairs; "
@@ -136,15 +111,55 @@ class TokenSplit:
         columns = self._columns[language]
         if len(columns) == 1:
             offsets = columns[0].offsets.view(np.int64)
-            return offsets[indices], offsets[indices + 1], np.zeros_like(indices)
+            begins, ends = offsets[indices], offsets[indices + 1]
+            return Sides(np.zeros_like(indices), begins, ends - begins)
         shards = np.searchsorted(self._starts, indices, side="right") - 1
         begins, ends = np.empty_like(indices), np.empty_like(indices)
-        for shard in np.unique(shards):
-            here = shards == shard
-            local = indices[here] - self._starts[shard]
+        # Grouped by shard, so that each shard is asked once.
+        order = np.argsort(shards, kind="stable")
+        bounds = np.searchsorted(shards[order], np.arange(len(columns) + 1))
+        for shard in np.flatnonzero(np.diff(bounds)).tolist():
+            group = order[bounds[shard] : bounds[shard + 1]]
+            local = indices[group] - self._starts[shard]
             offsets = columns[shard].offsets.view(np.int64)
-            begins[here], ends[here] = offsets[local], offsets[local + 1]
-        return begins, ends, shards
+            begins[group], ends[group] = offsets[local], offsets[local + 1]
+        return Sides(shards, begins, ends - begins)
+
+    def read(self, language: str, sides: Sides) -> IdArray:
+        """The ids of these sides, one side after another: uint32 `[sum of lengths]`."""
+        columns = [column.ids for column in self._columns[language]]
+        if len(columns) == 1:
+            return columns[0][spans(sides.begins, sides.lengths)]
+        # Sides of one batch lie in many shards: slicing each costs less than one gather per shard.
+        parts = zip(
+            sides.shards.tolist(),
+            sides.begins.tolist(),
+            (sides.begins + sides.lengths).tolist(),
+            strict=True,
+        )
+        slices = [columns[shard][begin:end] for shard, begin, end in parts]
+        return np.concatenate(slices) if slices else np.empty(0, dtype=ID_DTYPE)
+
+    def lengths(self, language: str, indices: IntArray) -> IntArray:
+        """Number of ids of each pair's side: int64 `[B]`."""
+        return self.locate(language, indices).lengths
+
+    def ids(self, language: str, index: int) -> IdArray:
+        """Ids of one side of one pair: uint32 `[S]`, without any special token."""
+        return self.read(language, self.locate(language, np.array([index])))
+
+    def pair_lengths(self) -> Iterator[tuple[int, IntArray]]:
+        """Number of ids of both sides together, of every pair, shard by shard.
+
+        Reads the whole corpus' offsets in order, holding one shard's at a time.
+
+        Yields:
+            The number of the shard's first pair, and int64 `[pairs of the shard]`.
+        """
+        for shard, begin in enumerate(self._starts[:-1].tolist()):
+            columns = [self._columns[language][shard] for language in self.languages]
+            lengths = [np.diff(column.offsets.view(np.int64)) for column in columns]
+            yield begin, np.sum(lengths, axis=0)
 
 
 def spans(begins: IntArray, lengths: IntArray) -> IntArray:

@@ -123,26 +123,26 @@ class StreamingDataset(paddle.io.IterableDataset):  # type: ignore[misc, type-ar
 
     def step_batch(self, epoch: int, batch: int) -> StepBatch:
         """This rank's part of one step, and the counts of all of it."""
-        items = self._order.global_batch(epoch, batch)
-        lengths = self._collator.lengths(items)
+        located = self._collator.locate(self._order.global_batch(epoch, batch))
+        lengths = located.lengths
         shares = split_micro_batches(lengths, ranks=self._world_size, batch_size=self._batch_size)
         own = shares[self._rank]
-        own_items = np.concatenate([items[:0], *(items[part] for part in own)])
+        rows = np.concatenate([np.arange(0), *(np.arange(part.start, part.stop) for part in own)])
         next_epoch, next_batch = divmod(
             epoch * self.steps_per_epoch + batch + 1, self.steps_per_epoch
         )
         return {
             "micro_batches": self._collator.micro_batches(
-                own_items, [part.stop - part.start for part in own]
+                located.take(rows), [part.stop - part.start for part in own]
             ),
-            "target_tokens": int(self._collator.target_lengths(items).sum()),
+            "target_tokens": int(located.target_lengths.sum()),
             "padded_tokens": sum(
                 (part.stop - part.start) * int(lengths[part.stop - 1])
                 for share in shares
                 for part in share
             ),
             "real_tokens": int(lengths.sum()),
-            "pairs": len(items),
+            "pairs": len(lengths),
             "epoch": next_epoch,
             "batch": next_batch,
         }
@@ -210,7 +210,7 @@ def evaluation_batches(
     items = items[np.argsort(collator.lengths(items), kind="stable")]
     begins = range(rank * batch_size, len(items), world_size * batch_size)
     parts = (items[begin : begin + batch_size] for begin in begins)
-    return (collator.micro_batches(part, [len(part)])[0] for part in parts)
+    return (collator.micro_batches(collator.locate(part), [len(part)])[0] for part in parts)
 
 
 def _collator(

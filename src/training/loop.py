@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import paddle
@@ -24,7 +25,7 @@ from src.errors import Interrupted, LinguaBridgeError, TrainingDiverged
 from src.monitoring.metrics import MetricsWriter, console_line
 from src.schema import TrainerConfig
 from src.training.interrupt import StopRequest
-from src.training.losses import TokenLoss
+from src.training.losses import TokenLoss, scalar
 from src.training.optim import clip_gradients
 from src.training.parallel import Ranks
 from src.training.state import TrainingState, step_seed
@@ -40,7 +41,7 @@ _MOST_SKIPPED_IN_A_ROW = 5
 class Saver(Protocol):
     """What the loop asks of checkpointing; `src.training.saving` does it."""
 
-    def save(self, state: TrainingState, *, blocking: bool = False) -> str:
+    def save(self, state: TrainingState, *, blocking: bool = False) -> Path:
         """Saves the state of the finished step; returns where."""
 
     def keep_best(self, state: TrainingState) -> None:
@@ -149,9 +150,9 @@ def _step(run: Run, batch: dict[str, Any], window: _Window) -> bool:
     for arrays in batch["micro_batches"]:
         loss = _forward(run, to_tensors(arrays))
         precision.backward(loss.total / batch["target_tokens"])
-        sums[0] += loss.total.item()
-        sums[1] += loss.cross_entropy.item()
-        sums[2] += 0.0 if loss.divergence is None else loss.divergence.item()
+        sums[0] += scalar(loss.total)
+        sums[1] += scalar(loss.cross_entropy)
+        sums[2] += 0.0 if loss.divergence is None else scalar(loss.divergence)
     run.ranks.sum_gradients(parameters)
     sums = run.ranks.sum(sums)
     precision.unscale(trained.optimizer)

@@ -66,6 +66,11 @@ class TeacherTerm:
     vocab_size: int
 
 
+def scalar(tensor: Tensor) -> float:
+    """The number in a tensor that holds one."""
+    return float(tensor.numpy())
+
+
 @dataclass(frozen=True)
 class TokenLoss:
     """Sums over positions, in nats.
@@ -98,7 +103,7 @@ def token_loss(
         hidden.stop_gradient and weight.stop_gradient
     )
     options = _Options(labels, projection.is_rows, needs_gradient, teacher, parts)
-    total = _ChunkedLoss.apply(hidden, weight, options)
+    total: Tensor = _ChunkedLoss.apply(hidden, weight, options)  # type: ignore[no-untyped-call]
     return TokenLoss(
         total=total, cross_entropy=parts[0], divergence=parts[1] if teacher is not None else None
     )
@@ -118,7 +123,7 @@ class _Options:
     parts: list[Tensor]
 
 
-class _ChunkedLoss(paddle.autograd.PyLayer):  # type: ignore[misc]  # Paddle ships no stubs for it
+class _ChunkedLoss(paddle.autograd.PyLayer):
     """Computes gradients together with the loss, while a chunk's logits exist."""
 
     @staticmethod

@@ -10,7 +10,7 @@ from paddle import Tensor
 
 from src.models.factory import Model, hidden_states, output_projection
 from src.training.loop import LossFunction, MicroBatch, to_tensors
-from src.training.losses import Projection, TokenLoss, token_loss
+from src.training.losses import Projection, TokenLoss, scalar, token_loss
 from src.training.parallel import Ranks
 from src.training.precision import Precision
 
@@ -49,7 +49,7 @@ def mean_loss(
     total, tokens = 0.0, 0
     with paddle.no_grad(), precision.autocast():
         for arrays in micro_batches:
-            total += loss(to_tensors(arrays)).cross_entropy.item()
+            total += scalar(loss(to_tensors(arrays)).cross_entropy)
             tokens += len(arrays["labels"])
     total, count = ranks.sum([total, float(tokens)])
     return total / count

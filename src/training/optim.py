@@ -17,6 +17,7 @@ from paddle import Tensor
 from src.checkpoint.format import HostTensor
 from src.errors import CheckpointError
 from src.schema import TrainerConfig
+from src.training.losses import scalar
 
 _SEPARATOR = "//"
 
@@ -80,7 +81,7 @@ def clip_gradients(parameters: Mapping[str, Tensor], *, max_norm: float) -> floa
     gradients = [value.grad for value in parameters.values() if value.grad is not None]
     with paddle.no_grad():
         squares = [paddle.square(gradient.astype("float32")).sum() for gradient in gradients]
-        norm = math.sqrt(paddle.add_n(squares).item()) if squares else 0.0
+        norm = math.sqrt(scalar(paddle.add_n(squares))) if squares else 0.0
         if max_norm and math.isfinite(norm) and norm > max_norm:
             for gradient in gradients:
                 gradient.scale_(max_norm / norm)

@@ -14,7 +14,7 @@ import paddle
 from paddle import Tensor
 
 from src.errors import ConfigError
-from src.models.factory import Model
+from src.models.factory import FloatType, Model
 from src.schema import TrainerConfig
 
 _FIRST_LOSS_SCALE = 2.0**15
@@ -29,7 +29,9 @@ class Precision:
     """
 
     def __init__(self, config: TrainerConfig) -> None:
-        self.dtype = "float16" if config.fp16 else "bfloat16" if config.bf16 else "float32"
+        self.dtype: FloatType = (
+            "float16" if config.fp16 else "bfloat16" if config.bf16 else "float32"
+        )
         self._level = config.fp16_opt_level
         self._scaler = (
             paddle.amp.GradScaler(init_loss_scaling=_FIRST_LOSS_SCALE) if config.fp16 else None
@@ -77,13 +79,13 @@ class Precision:
         if self._scaler is not None:
             self._scaler.update()
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
         if self._scaler is None:
             return {}
         return {key: _number(value) for key, value in self._scaler.state_dict().items()}
 
-    def restore(self, state: dict[str, float]) -> None:
+    def restore(self, state: Any) -> None:
         """Puts back what `state` gave."""
         if self._scaler is not None and state:
             self._scaler.load_state_dict(state)

@@ -126,7 +126,7 @@ class RunFolder:
         self._repair_best(state)
         return state, folder.name
 
-    def save(self, state: TrainingState, *, blocking: bool = False) -> str:
+    def save(self, state: TrainingState, *, blocking: bool = False) -> Path:
         """Saves the state of the finished step; returns where.
 
         Raises:
@@ -146,7 +146,7 @@ class RunFolder:
                 blocking=blocking,
             )
             self._saved_step = state.step
-        return str(self._folder / step_name(state.step))
+        return self._folder / step_name(state.step)
 
     def keep_best(self, state: TrainingState) -> None:
         """Makes `best` the model of this step, saving it first where it was not due."""

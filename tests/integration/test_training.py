@@ -34,6 +34,7 @@ def test_interrupted_and_resumed_run_equals_a_straight_one(project):
         process = subprocess.Popen(
             project.command("teacher"), stderr=subprocess.PIPE, encoding="utf-8"
         )
+        assert process.stderr is not None
         for line in process.stderr:
             if f"step {at_step}/12" in line:
                 os.kill(process.pid, signal_number)
@@ -167,3 +168,21 @@ def test_changed_stream_settings_are_refused_by_name(project):
         train_teacher(project.config("teacher.max_steps=8", "teacher.seed=7"))
     with pytest.raises(ConfigError, match="never"):
         train_teacher(project.config("teacher.resume_from_checkpoint=never", "teacher.max_steps=9"))
+
+
+def test_student_of_another_teacher_does_not_continue(project):
+    train_teacher(project.config("teacher.max_steps=4"))
+    train_student(project.config("student.max_steps=4"))
+    train_teacher(project.config("teacher.max_steps=6"))
+    with pytest.raises(CheckpointNotFound, match="it was made with another teacher"):
+        train_student(project.config("student.max_steps=6"))
+
+
+def test_teacher_with_another_tokenizer_is_refused(project):
+    train_teacher(project.config("teacher.max_steps=1"))
+    path = project.folder / "teacher/final/tokenizer.json"
+    text = path.read_text(encoding="utf-8")
+    path.unlink()  # a hard link: the checkpoint keeps its own
+    path.write_text(text.replace("<to_en>", "<to_xx>"), encoding="utf-8")
+    with pytest.raises(ModelError, match="has another tokenizer"):
+        train_student(project.config())

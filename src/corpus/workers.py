@@ -1,0 +1,156 @@
+"""Running tasks in worker processes, where a lost process is an error and never a shorter result.
+
+The pools of the standard library do not say which task died with its worker; here each worker has
+its own pipe and holds one task at a time, so the parent always knows. Workers are spawned, not
+forked: a fork would copy the locks of whatever threads the parent runs.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, Generic, TypeVar
+
+from src.errors import WorkerLost
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_RSS_UNIT = 1024  # Linux reports kibibytes
+
+
+@dataclass
+class _Worker(Generic[Task]):
+    process: SpawnProcess
+    pipe: Connection
+    tasks: list[Task]  # none or one
+
+
+@dataclass
+class _Outcome:
+    result: Any
+    peak_memory_bytes: int
+    error: Exception | None = None
+    trace: str = ""
+
+
+def run_tasks(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    workers: int,
+    describe: Callable[[Task], str],
+) -> Iterator[tuple[Task, Result, int]]:
+    """Runs a function over tasks and yields results as they come, in no particular order.
+
+    Args:
+        function: Importable by name, as its module is loaded anew in each worker.
+        tasks: Picklable arguments.
+        workers: Processes; with 1 the tasks run in this process, in order.
+        describe: Names a task in an error message.
+
+    Yields:
+        Task, its result, and the largest resident memory so far, in bytes: of this process and
+        all workers together.
+
+    Raises:
+        WorkerLost: If a worker process dies; names the task it was at.
+        Exception: What the function raised, after the other workers were stopped.
+    """
+    if workers <= 1 or len(tasks) <= 1:
+        for task in tasks:
+            yield task, function(task), peak_memory_bytes()
+        return
+    waiting = list(reversed(tasks))
+    crew: list[_Worker[Task]] = []
+    memory: dict[int | None, int] = {}
+    try:
+        for _ in range(min(workers, len(tasks))):
+            crew.append(_start(function))
+            _hand_over(crew[-1], waiting, describe)
+        while busy := [worker for worker in crew if worker.tasks]:
+            for worker in _ready(busy):
+                task = worker.tasks.pop()
+                outcome = _receive(worker, describe(task))
+                memory[worker.process.pid] = outcome.peak_memory_bytes
+                _hand_over(worker, waiting, describe)
+                yield task, outcome.result, peak_memory_bytes() + sum(memory.values())
+    finally:
+        for worker in crew:
+            worker.process.terminate()
+            worker.process.join()
+            worker.pipe.close()
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident memory this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
+
+
+def _start(function: Callable[[Task], Result]) -> _Worker[Task]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(function, theirs), daemon=True)
+    # Ctrl-C reaches the whole process group; the parent decides what it means. The new process
+    # inherits the mask, so it is deaf from its first instruction on.
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+    theirs.close()  # else the end of the worker would not end its pipe
+    return _Worker(process, ours, [])
+
+
+def _hand_over(worker: _Worker[Task], waiting: list[Task], describe: Callable[[Task], str]) -> None:
+    if not waiting:
+        return
+    worker.tasks.append(waiting.pop())
+    try:
+        worker.pipe.send(worker.tasks[0])
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise _lost(worker, describe(worker.tasks[0])) from error
+
+
+def _ready(busy: list[_Worker[Task]]) -> list[_Worker[Task]]:
+    # The pipe of a dead worker is ready too: it is at its end.
+    ready = wait([worker.pipe for worker in busy])
+    return [worker for worker in busy if worker.pipe in ready]
+
+
+def _receive(worker: _Worker[Task], description: str) -> _Outcome:
+    try:
+        outcome = worker.pipe.recv()
+    except (EOFError, ConnectionResetError) as error:
+        raise _lost(worker, description) from error
+    assert isinstance(outcome, _Outcome)  # noqa: S101  nothing else is ever sent
+    if outcome.error is not None:
+        raise outcome.error from RuntimeError(f"in a worker process:\n{outcome.trace}")
+    return outcome
+
+
+def _lost(worker: _Worker[Task], description: str) -> WorkerLost:
+    worker.process.join()
+    return WorkerLost(description, worker.process.pid, worker.process.exitcode)
+
+
+def _work(function: Callable[[Task], Result], pipe: Connection) -> None:
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return  # the parent is gone
+        try:
+            outcome = _Outcome(function(task), peak_memory_bytes())
+        except Exception as error:  # noqa: BLE001  handed to the parent, which raises it
+            outcome = _Outcome(None, peak_memory_bytes(), error, traceback.format_exc())
+        try:
+            pipe.send(outcome)
+        except BrokenPipeError:
+            return

@@ -1,0 +1,1 @@
+"""What `run.py doctor` looks at: each check gives findings and changes nothing."""

@@ -1,0 +1,108 @@
+"""The command translate: texts of the command line, or lines of stdin, to lines of stdout.
+
+Nothing but translations goes to stdout, one line for each line given and in the same order, so
+that the command can stand in a pipe. Input is worked through in blocks: memory stays bounded, and
+what is translated is printed although more is to come.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from src.errors import EXIT_DONE, DataError
+from src.evaluation.translator import Translator, model_folder
+from src.schema import Config
+
+__all__ = ["Translator", "translate_command"]
+
+logger = logging.getLogger(__name__)
+
+# Lines of stdin read, translated and printed together: enough to form full batches of one length.
+_BLOCK_LINES = 2048
+
+
+def translate_command(
+    config: Config,
+    texts: Sequence[str],
+    *,
+    model: str | None,
+    direction: str | None,
+    beam_size: int,
+    as_json: bool,
+) -> int:
+    """`run.py translate`: one line on stdout for each line given.
+
+    Args:
+        config: Sizes, and where the student is.
+        texts: What to translate; empty reads the lines of stdin.
+        model: Model folder. None: the trained student.
+        direction: None: by script.
+        beam_size: 1 is greedy search.
+        as_json: One JSON object with all sources and translations instead of lines.
+
+    Returns:
+        Exit code 0.
+    """
+    translator = Translator(
+        model_folder(config, model),
+        batch_size=config.evaluation.batch_size,
+        max_new_tokens=config.evaluation.max_new_tokens,
+        beam_size=beam_size,
+        config=config,
+    )
+    records: list[dict[str, str]] = []
+    for block in _blocks(texts):
+        translations = translator.translate(block, direction=direction)
+        if as_json:
+            records += [
+                {
+                    "direction": direction or translator.direction_of(text),
+                    "source": text,
+                    "translation": translation,
+                }
+                for text, translation in zip(block, translations, strict=True)
+            ]
+        else:
+            sys.stdout.write("".join(f"{translation}\n" for translation in translations))
+            sys.stdout.flush()
+    if as_json:
+        result = {"model": str(translator.folder), "translations": records}
+        sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+    return EXIT_DONE
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts, or else the lines of stdin, some at a time; typed lines one at a time."""
+    if texts:
+        yield list(texts)
+        return
+    is_terminal = sys.stdin.isatty()
+    if is_terminal:
+        logger.info("type one text a line; Ctrl-D ends")
+    lines = _decoded(sys.stdin.buffer)
+    size = 1 if is_terminal else _BLOCK_LINES
+    done = 0
+    while block := list(islice(lines, size)):
+        yield block
+        done += len(block)
+        if done > len(block):
+            logger.info("%d lines translated", done)
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        yield _decode_line(number, line).removesuffix("\n")
+
+
+def _decode_line(number: int, line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"line {number} of the input is not UTF-8 ({error.reason} at byte {error.start + 1} of "
+            "the line); convert it first, e.g. with iconv -f gbk -t utf-8"
+        ) from error

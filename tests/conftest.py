@@ -1,0 +1,17 @@
+"""What holds for every test: a quiet, offline environment and reproducible property tests."""
+
+import os
+
+from hypothesis import settings
+
+from src.environment import prepare_environment
+
+# Before any test module loads Paddle, whose libraries read the environment once.
+prepare_environment()
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# The same examples in every run, and no limit on the time of one: a busy machine is no failure.
+# `pytest --hypothesis-profile=explore` looks for new ones.
+settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)
+settings.register_profile("explore", deadline=None, max_examples=1_000)
+settings.load_profile("reproducible")

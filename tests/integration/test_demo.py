@@ -1,0 +1,61 @@
+"""The demo from end to end, with so few steps that only the path is tested, not the quality."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_demo(folder, *arguments):
+    overrides = (
+        f"data.sources={folder}/corpus/{{en,zh}}.txt",
+        f"data.output_dir={folder}/data",
+        f"teacher.output_dir={folder}/teacher",
+        f"student.output_dir={folder}/student",
+        "teacher.max_steps=6",
+        "student.max_steps=4",
+        "evaluation.max_samples=8",
+        "evaluation.max_new_tokens=16",
+    )
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), "demo", *overrides, *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+@pytest.mark.distributed
+def test_demo_runs_every_stage_and_then_skips_what_is_up_to_date(tmp_path):
+    result = run_demo(tmp_path)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    process = summary["process"]
+    assert process["rows_in"] == 30_000
+    assert process["rows_in"] == process["kept"] + sum(process["dropped"].values())
+    assert process["kept"] == process["sampled_out"] + sum(process["splits"].values())
+    assert (summary["teacher"]["steps"], summary["student"]["steps"]) == (6, 4)
+    for name in ("teacher", "student"):
+        for direction in ("en-zh", "zh-en"):
+            assert summary["evaluate"][name][direction]["n"] == 8
+        assert (tmp_path / name / "curves.html").is_file()
+    assert len(summary["translations"]) == 3
+    assert set(summary["seconds"]) == {"process", "teacher", "student", "evaluate", "translate"}
+    assert "Warning" not in result.stderr
+    assert "WARNING" not in result.stderr
+
+    again = run_demo(tmp_path)
+    assert again.returncode == 0
+    assert "is up to date" in again.stderr
+    assert "── teacher" not in again.stderr
+
+
+def test_stage_that_fails_is_named_with_its_code(tmp_path):
+    result = run_demo(tmp_path, "data.splits.dev=1000000")
+    assert result.returncode == 1
+    assert "demo: process ended with code 1" in result.stderr
+    assert not (tmp_path / "summary.json").exists()

@@ -1,0 +1,220 @@
+"""The stream of step batches: what all ranks see together, where it resumes, what it counts."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.errors import ConfigError, DataError
+from src.tokens.stream import StreamingDataset, evaluation_batches
+from tests.fakes.small_tokens import DIRECTIONS, make_pairs, small_tokenizer, write_cache
+
+PAIRS = make_pairs(90)
+OPTIONS: dict[str, Any] = {
+    "language_pairs": DIRECTIONS,
+    "prompt": "compact",
+    "max_seq_length": 40,
+    "global_batch_size": 16,
+    "batch_size": 4,
+    "seed": 5,
+}
+EVALUATION = {
+    name: OPTIONS[name] for name in ("language_pairs", "prompt", "max_seq_length", "batch_size")
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return write_cache(tmp_path_factory.mktemp("cache") / "tokens", PAIRS, shard_pairs=40)
+
+
+@pytest.fixture(scope="module")
+def split(cache):
+    return cache.split("train")
+
+
+def stream(split, **changes):
+    return StreamingDataset(split, small_tokenizer(), **{**OPTIONS, **changes})
+
+
+def rows_of(micro_batch):
+    """Each sequence of a micro-batch without padding, with its direction."""
+    pad = small_tokenizer().pad_id
+    return [
+        (direction, tuple(index for index in row if index != pad))
+        for row, direction in zip(
+            micro_batch["input_ids"].tolist(), micro_batch["directions"].tolist(), strict=True
+        )
+    ]
+
+
+def rows_of_steps(steps):
+    return [row for step in steps for part in step["micro_batches"] for row in rows_of(part)]
+
+
+def rows_that_fit(limit=40):
+    tokenizer = small_tokenizer()
+    rows = []
+    for en, zh in PAIRS:
+        sides = {"en": tokenizer.encode(en), "zh": tokenizer.encode(zh)}
+        for direction, (source, target) in enumerate((("en", "zh"), ("zh", "en"))):
+            marker = tokenizer.marker_ids[target]
+            ids = (*sides[source], marker, *sides[target], tokenizer.eos_id)
+            if len(ids) <= limit:
+                rows.append((direction, ids))
+    return sorted(rows)
+
+
+def assert_same_steps(some, others):
+    for one, other in itertools.zip_longest(some, others):
+        assert one.keys() == other.keys()
+        parts = zip(one["micro_batches"], other["micro_batches"], strict=True)
+        for left, right in parts:
+            assert all(np.array_equal(left[name], right[name]) for name in left)
+        names = one.keys() - {"micro_batches"}
+        assert all(one[name] == other[name] for name in names)
+
+
+@settings(max_examples=40)
+@given(
+    ranks=st.integers(1, 5),
+    batch_size=st.integers(1, 9),
+    global_batch_size=st.integers(1, 50),
+    cut=st.integers(0, 100),
+    later_ranks=st.integers(1, 5),
+)
+def test_all_ranks_together_see_every_pair_once_an_epoch_also_after_a_resume_on_other_ranks(
+    split, ranks, batch_size, global_batch_size, cut, later_ranks
+):
+    changes = {"batch_size": batch_size, "global_batch_size": global_batch_size, "num_epochs": 1}
+    seen = []
+    position = (0, 0)
+    for rank in range(ranks):
+        dataset = stream(split, rank=rank, world_size=ranks, **changes)
+        cut = min(cut, dataset.steps_per_epoch)
+        steps = list(itertools.islice(dataset, cut))
+        seen += rows_of_steps(steps)
+        if steps:
+            position = (steps[-1]["epoch"], steps[-1]["batch"])
+    for rank in range(later_ranks):
+        dataset = stream(
+            split,
+            rank=rank,
+            world_size=later_ranks,
+            start_epoch=position[0],
+            start_batch=position[1],
+            **changes,
+        )
+        seen += rows_of_steps(dataset)
+    assert sorted(seen) == rows_that_fit()
+
+
+def test_resumed_stream_is_the_tail_of_the_uninterrupted_one(split):
+    straight = list(iter(stream(split, num_epochs=3)))
+    for done, step in enumerate(straight[:-1], start=1):
+        resumed = stream(split, num_epochs=3, start_epoch=step["epoch"], start_batch=step["batch"])
+        assert_same_steps(resumed, straight[done:])
+    assert (straight[-1]["epoch"], straight[-1]["batch"]) == (3, 0)
+
+
+def test_stream_has_no_end_without_a_number_of_epochs(split):
+    dataset = stream(split)
+    steps = list(itertools.islice(dataset, 2 * dataset.steps_per_epoch + 1))
+    assert (steps[-1]["epoch"], steps[-1]["batch"]) == (2, 1)
+    epochs = [
+        rows_of_steps(steps[begin : begin + dataset.steps_per_epoch])
+        for begin in (0, dataset.steps_per_epoch)
+    ]
+    assert epochs[0] != epochs[1]
+    assert sorted(epochs[0]) == sorted(epochs[1])
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_counts_are_those_of_all_ranks(split, ranks):
+    datasets = [stream(split, rank=rank, world_size=ranks, num_epochs=1) for rank in range(ranks)]
+    for steps in zip(*datasets, strict=True):
+        parts = [part for step in steps for part in step["micro_batches"]]
+        pad = small_tokenizer().pad_id
+        expected = {
+            "target_tokens": sum(len(part["labels"]) for part in parts),
+            "padded_tokens": sum(part["input_ids"].size for part in parts),
+            "real_tokens": sum(int((part["input_ids"] != pad).sum()) for part in parts),
+            "pairs": sum(len(part["input_ids"]) for part in parts),
+        }
+        for step in steps:
+            assert {name: step[name] for name in expected} == expected
+            assert all(len(part["input_ids"]) <= 4 for part in step["micro_batches"])
+
+
+def test_left_out_pairs_are_counted_in_the_log(split, caplog):
+    caplog.set_level("INFO", logger="src.tokens.stream")
+    stream(split, max_seq_length=20)
+    left_out = 2 * len(PAIRS) - len(rows_that_fit(20))
+    assert left_out > 0
+    assert f"en-zh: {left_out // 2} of 90 pairs ({100 * left_out / 180:.2f} %)" in caplog.text
+
+
+def test_max_samples_limits_one_direction_to_the_same_pairs_in_every_epoch(split):
+    dataset = stream(split, max_samples={"zh-en": 20})
+    steps = list(itertools.islice(dataset, 2 * dataset.steps_per_epoch))
+    epochs = [
+        sorted(rows_of_steps(part))
+        for part in (steps[: dataset.steps_per_epoch], steps[dataset.steps_per_epoch :])
+    ]
+    assert epochs[0] == epochs[1]
+    directions = [direction for direction, _ in epochs[0]]
+    assert directions.count(1) == 20
+    assert directions.count(0) == sum(direction == 0 for direction, _ in rows_that_fit())
+
+
+def test_position_beyond_the_epoch_is_refused(split):
+    steps = stream(split).steps_per_epoch
+    with pytest.raises(DataError, match=rf"step {steps} of an epoch: it has {steps} steps"):
+        stream(split, start_batch=steps)
+
+
+def test_limit_that_nothing_fits_is_refused(split):
+    with pytest.raises(DataError, match=r"none of the 90 pairs .* fits max_seq_length=1 tokens"):
+        stream(split, max_seq_length=1)
+
+
+def test_unknown_prompt_is_refused(split):
+    with pytest.raises(ConfigError, match="prompt 'alpaca' is unknown"):
+        stream(split, prompt="alpaca")
+
+
+def test_empty_split_is_refused(tmp_path):
+    none = write_cache(tmp_path / "none", []).split("train")
+    with pytest.raises(DataError, match=r"the train split holds no pairs; check data\.splits"):
+        stream(none)
+    with pytest.raises(DataError, match=r"the train split holds no pairs; check data\.splits"):
+        evaluation_batches(none, small_tokenizer(), **EVALUATION, max_pairs=None)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 5])
+def test_evaluation_covers_every_pair_once_over_all_ranks(split, ranks):
+    parts = [
+        part
+        for rank in range(ranks)
+        for part in evaluation_batches(
+            split, small_tokenizer(), **EVALUATION, max_pairs=None, rank=rank, world_size=ranks
+        )
+    ]
+    assert sorted(row for part in parts for row in rows_of(part)) == rows_that_fit()
+    assert max(len(part["input_ids"]) for part in parts) <= 4
+
+
+def test_evaluation_takes_the_same_pairs_at_every_call_shortest_first(split):
+    calls = [
+        list(evaluation_batches(split, small_tokenizer(), **EVALUATION, max_pairs=7))
+        for _ in range(2)
+    ]
+    rows = [[row for part in call for row in rows_of(part)] for call in calls]
+    assert rows[0] == rows[1]
+    assert [direction for direction, _ in rows[0]].count(0) == 7
+    assert len(rows[0]) == 14
+    lengths = [len(ids) for _, ids in rows[0]]
+    assert lengths == sorted(lengths)
