@@ -37,5 +37,7 @@ def prepare_environment() -> None:
     if is_amd_processor():
         os.environ.setdefault(MKL_SWITCH, MKL_FAST_PATH)
     os.environ.setdefault("GLOG_minloglevel", "2")
+    # Else the tokenizer library remarks on every fork of a data worker.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for message in UNACTIONABLE_WARNINGS:
         warnings.filterwarnings("ignore", message=message)

@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import paddle
-from paddle import Tensor
 from numpy.typing import NDArray
+from paddle import Tensor
 from paddlenlp.transformers import Qwen2Config, Qwen2ForCausalLM
 
 from src.checkpoint.format import HostTensor, read_tensors
