@@ -31,16 +31,16 @@ def test_two_runs_of_the_same_configuration_give_the_same_weights(project):
 def test_interrupted_and_resumed_run_equals_a_straight_one(project):
     straight = train_teacher(project.config(f"teacher.output_dir={project.folder}/straight"))
     for signal_number, at_step, code in ((signal.SIGTERM, 5, 75), (signal.SIGKILL, 9, -9)):
-        process = subprocess.Popen(
+        with subprocess.Popen(
             project.command("teacher"), stderr=subprocess.PIPE, encoding="utf-8"
-        )
-        assert process.stderr is not None
-        for line in process.stderr:
-            if f"step {at_step}/12" in line:
-                os.kill(process.pid, signal_number)
-                break
-        rest = process.stderr.read()
-        assert process.wait() == code
+        ) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if f"step {at_step}/12" in line:
+                    os.kill(process.pid, signal_number)
+                    break
+            rest = process.stderr.read()
+        assert process.returncode == code
         if code == 75:
             assert re.search(r"stopped by SIGTERM at step \d+; saved .*checkpoint-", rest)
     resumed = train_teacher(project.config())
