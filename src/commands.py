@@ -59,21 +59,13 @@ def _process(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _teacher(parsed: argparse.Namespace) -> int:
-    config = _config(parsed)
-    from src.train_teacher import train_teacher
-
-    summary = train_teacher(config)
-    if parsed.json:
-        _print_json(summary)
-    return EXIT_DONE
-
-
-def _student(parsed: argparse.Namespace) -> int:
+def _train(parsed: argparse.Namespace) -> int:
     config = _config(parsed)
     from src.train_student import train_student
+    from src.train_teacher import train_teacher
 
-    summary = train_student(config)
+    train = train_teacher if parsed.command == "teacher" else train_student
+    summary = train(config)
     if parsed.json:
         _print_json(summary)
     return EXIT_DONE
@@ -101,12 +93,14 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
 
 def _translate(parsed: argparse.Namespace) -> int:
+    from src.demo import trained_student
     from src.evaluation.translate import translate_command
 
+    config = _config(parsed)
     return translate_command(
-        _config(parsed),
+        config,
         parsed.texts,
-        model=parsed.model,
+        model=parsed.model or trained_student(config),
         direction=parsed.direction,
         beam_size=parsed.beam_size,
         as_json=parsed.json,
@@ -219,7 +213,7 @@ COMMANDS: dict[str, Command] = {
             "teacher --config my.yaml",
             "teacher --config my.yaml teacher.max_steps=10   # a quick check of a new set-up",
         ),
-        run=_teacher,
+        run=_train,
         add_arguments=_json_argument,
     ),
     "student": Command(
@@ -230,7 +224,7 @@ COMMANDS: dict[str, Command] = {
             "student --config my.yaml",
             "student --config my.yaml student.kd_mode=none   # without a teacher, for comparison",
         ),
-        run=_student,
+        run=_train,
         add_arguments=_json_argument,
     ),
     "evaluate": Command(

@@ -125,6 +125,16 @@ def run_demo(
     return summary
 
 
+def trained_student(config: Config) -> str | None:
+    """The demo's student where the configuration's own is not trained yet, else None."""
+    own = Path(config.student.output_dir) / "final"
+    demo = Path(load_config([DEMO_CONFIG]).student.output_dir) / "final"
+    if own.is_dir() or not demo.is_dir():
+        return None
+    logger.info("no model in %s yet; translating with the demo's student in %s", own, demo)
+    return str(demo)
+
+
 def _run_stages(demo: _Demo) -> None:
     config, arguments = demo.config, demo.arguments
     ranks = cpu_ranks()

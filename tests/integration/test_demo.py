@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from src.config import load_config
+from src.demo import trained_student
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -59,3 +62,13 @@ def test_stage_that_fails_is_named_with_its_code(tmp_path):
     assert result.returncode == 1
     assert "demo: process ended with code 1" in result.stderr
     assert not (tmp_path / "summary.json").exists()
+
+
+def test_translate_takes_the_demos_student_only_while_there_is_no_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load_config([], ["student.output_dir=models/student"])
+    assert trained_student(config) is None
+    Path("runs/demo/student/final").mkdir(parents=True)
+    assert trained_student(config) == "runs/demo/student/final"
+    Path("models/student/final").mkdir(parents=True)
+    assert trained_student(config) is None
