@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,8 @@ def show_summary(summary: dict[str, Any], folder: Path) -> None:
     console.print(f"\ntime: {format_seconds(sum(seconds.values()))} ({parts})")
     for label, path in _places(folder):
         console.print(f"{label:<10} {path}")
-    console.print('\nTry: python run.py translate "Monday, March 5, 2029"')
+    python = os.path.relpath(sys.executable)
+    console.print(f'\nTry: {python} run.py translate "Monday, March 5, 2029"')
 
 
 def _corpus_table(process: dict[str, Any]) -> Table:
