@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from src.diagnosis import machine, packages, project
+from src.diagnosis import cloud, machine, packages, project
 from src.diagnosis.finding import Finding, Status
 from src.errors import EXIT_DONE, EXIT_FAILED
 from src.schema import Config
@@ -73,6 +73,8 @@ def diagnose(config: Config, root: Path = REPOSITORY) -> Iterator[Finding]:
     yield machine.check_processor()
     yield machine.check_memory()
     yield from machine.check_clock(requirements)
+    yield from cloud.check_instance()
+    yield from cloud.check_account()
     yield from project.check_sources(config)
     yield project.check_tokenizer(config)
     for name, section in (("teacher", config.teacher), ("student", config.student)):

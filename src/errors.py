@@ -9,6 +9,7 @@
     ├── CheckpointError                  1   a checkpoint cannot be written
     │   ├── CheckpointNotFound           1   nothing to resume from where one was demanded
     │   └── CheckpointCorrupt            1   bytes on disk differ from what the manifest promises
+    ├── CloudError                       1   the cloud refuses a request or cannot be reached
     ├── TrainingDiverged                 1   the loss stopped being a number
     └── Interrupted                     75   stopped on request, state saved: start me again
 
@@ -100,6 +101,22 @@ class CheckpointCorrupt(CheckpointError):
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class CloudError(LinguaBridgeError):
+    """A request to the cloud failed; never quotes credentials.
+
+    Attributes:
+        reason: What the cloud said, in plain words.
+        remedy: What to do about it.
+        code: The cloud's or its SDK's error code; empty when there was none.
+    """
+
+    def __init__(self, reason: str, remedy: str, code: str = "") -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason = reason
+        self.remedy = remedy
+        self.code = code
 
 
 class TrainingDiverged(LinguaBridgeError):

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.errors import EXIT_INTERRUPTED
+
 ROOT = Path(__file__).resolve().parents[1]
 _MOST_CPU_RANKS = 2
 
@@ -49,12 +51,20 @@ def run_to_end(command: Sequence[str]) -> int:
     """Runs a command with this terminal's output and waits for it, also through Ctrl-C.
 
     Ctrl-C reaches the child too, which saves and ends by itself; it is waited for.
+
+    Returns:
+        The command's exit code; 75 when Ctrl-C ended it, because Paddle's launcher then ends with
+        a code of its own whatever its ranks return.
     """
     # The launcher imports Paddle itself and would pass on a remark about a compiler cache.
     environment = {**os.environ, "PYTHONWARNINGS": "ignore:No ccache found"}
-    with subprocess.Popen(command, env=environment) as process:
+    is_interrupted = False
+    # It passes on the words of its ranks to stdout, which belongs to results.
+    with subprocess.Popen(command, env=environment, stdout=sys.stderr) as process:
         while True:
             try:
-                return process.wait()
+                code = process.wait()
             except KeyboardInterrupt:
-                continue
+                is_interrupted = True
+            else:
+                return EXIT_INTERRUPTED if is_interrupted and code else code

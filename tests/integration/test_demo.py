@@ -1,6 +1,8 @@
 """The demo from end to end, with so few steps that only the path is tested, not the quality."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ from src.demo import trained_student
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_demo(folder, *arguments):
+def demo_command(folder):
     overrides = (
         f"data.sources={folder}/corpus/{{en,zh}}.txt",
         f"data.output_dir={folder}/data",
@@ -24,11 +26,12 @@ def run_demo(folder, *arguments):
         "evaluation.max_samples=8",
         "evaluation.max_new_tokens=16",
     )
+    return [sys.executable, str(ROOT / "run.py"), "demo", *overrides]
+
+
+def run_demo(folder, *arguments):
     return subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), "demo", *overrides, *arguments],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
+        [*demo_command(folder), *arguments], capture_output=True, encoding="utf-8", check=False
     )
 
 
@@ -50,6 +53,8 @@ def test_demo_runs_every_stage_and_then_skips_what_is_up_to_date(tmp_path):
     assert set(summary["seconds"]) == {"process", "teacher", "student", "evaluate", "translate"}
     assert "Warning" not in result.stderr
     assert "WARNING" not in result.stderr
+    assert "step 6/6" in result.stderr
+    assert result.stdout == ""
 
     again = run_demo(tmp_path)
     assert again.returncode == 0
@@ -72,3 +77,22 @@ def test_translate_takes_the_demos_student_only_while_there_is_no_other(tmp_path
     assert trained_student(config) == "runs/demo/student/final"
     Path("models/student/final").mkdir(parents=True)
     assert trained_student(config) is None
+
+
+@pytest.mark.distributed
+def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
+    command = [*demo_command(tmp_path), "teacher.max_steps=2000", "teacher.logging_steps=5"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "step 10/2000" in line:
+                # As the terminal does it: to every process of the session's group.
+                os.killpg(process.pid, signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 75, rest
+    assert "teacher was interrupted and has saved its state; run the demo again to go on" in rest
+    (checkpoint,) = (tmp_path / "teacher").glob("checkpoint-*")
+    assert (checkpoint / "MANIFEST.json").is_file()
