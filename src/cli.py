@@ -56,10 +56,12 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return EXIT_FAILED
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        # A path that the system refuses is the user's to mend; without one it is our bug.
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not error.strerror or not (error.filename or is_full):
             raise
-        where = f" {error.filename}" if error.filename else ""
-        print(f"{parsed.command}: cannot write{where}: {error.strerror}", file=sys.stderr)
+        where = f"cannot use {error.filename}" if error.filename else "cannot write"
+        print(f"{parsed.command}: {where}: {error.strerror}", file=sys.stderr)
         return EXIT_FAILED
     return code
 

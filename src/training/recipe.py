@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from src.checkpoint.manifest import MANIFEST_NAME
+from src.checkpoint.store import FINAL
 from src.config import config_fingerprint
 from src.errors import DataError
 from src.models.factory import Model
@@ -92,10 +94,10 @@ def finished_summary(
 ) -> dict[str, Any] | None:
     """The summary of a finished run with these settings and ingredients, or None."""
     path = Path(section.output_dir) / SUMMARY_FILE
-    if not path.is_file():
+    if not path.is_file() or not (path.parent / FINAL / MANIFEST_NAME).is_file():
         return None
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if summary["fingerprint"] != run_fingerprint(section, ingredients):
+    if summary.get("fingerprint") != run_fingerprint(section, ingredients):
         return None
     logger.info("%s is up to date (%d steps)", section.output_dir, summary["steps"])
     return summary

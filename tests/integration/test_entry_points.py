@@ -84,3 +84,17 @@ def test_config_prints_what_was_resolved():
     assert json.loads(result.stdout)["teacher"]["batch_size"] == 3
     explained = run("run.py", "config", "--explain", "student.temperature")
     assert "Softens" in explained.stdout
+
+
+def test_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    (tmp_path / "a.tsv").write_text("hello\t你好\n", encoding="utf-8")
+    for folder in ("/proc/nowhere", f"{tmp_path}/file/below"):
+        result = run(
+            *("run.py", "process", f"data.sources=[{tmp_path}/a.tsv]"),
+            *(f"data.output_dir={folder}", "data.train_tokenizer_vocab_size=400"),
+        )
+        assert result.returncode == 1
+        assert result.stderr.splitlines()[-1].startswith("process: ")
+        assert folder.split("/below")[0] in result.stderr
+        assert "Traceback" not in result.stderr

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,3 +187,11 @@ def test_teacher_with_another_tokenizer_is_refused(project):
     path.write_text(text.replace("<to_en>", "<to_xx>"), encoding="utf-8")
     with pytest.raises(ModelError, match="has another tokenizer"):
         train_student(project.config())
+
+
+def test_lost_final_model_is_made_again(project):
+    first = train_teacher(project.config("teacher.max_steps=2"))
+    shutil.rmtree(project.folder / "teacher/final")
+    again = train_teacher(project.config("teacher.max_steps=2"))
+    assert again["weights_sha256"] == first["weights_sha256"]
+    assert (project.folder / "teacher/final/model.safetensors").is_file()
