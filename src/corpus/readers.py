@@ -29,7 +29,7 @@ from src.schema import SourceConfig
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["moses", "tsv", "csv", "jsonl"]
+Format = Literal["moses", "tsv", "csv", "jsonl", "parquet", "tmx", "po"]
 
 MALFORMED = "malformed_line"
 BAD_ENCODING = "bad_encoding"

@@ -1,0 +1,52 @@
+"""Every configuration key: its type, default, meaning and unit.
+
+The sentence under a field is its documentation: `run.py config --explain` and
+docs/configuration.md are generated from it. Sections are frozen, unknown keys are refused, and a
+rule that involves two keys names both. Reading files and overrides is `src.config`.
+"""
+
+from __future__ import annotations
+
+from src.schema.base import Section
+from src.schema.data import (
+    AdequacyConfig,
+    DataConfig,
+    FiltersConfig,
+    NormaliseConfig,
+    SourceConfig,
+    SplitsConfig,
+)
+from src.schema.evaluation import EvaluationConfig, MonitoringConfig
+from src.schema.training import (
+    ArchitectureConfig,
+    StudentConfig,
+    TeacherConfig,
+    TrainerConfig,
+)
+
+__all__ = [
+    "AdequacyConfig",
+    "ArchitectureConfig",
+    "Config",
+    "DataConfig",
+    "EvaluationConfig",
+    "FiltersConfig",
+    "MonitoringConfig",
+    "NormaliseConfig",
+    "Section",
+    "SourceConfig",
+    "SplitsConfig",
+    "StudentConfig",
+    "TeacherConfig",
+    "TrainerConfig",
+]
+
+
+class Config(Section):
+    """The whole configuration: one section per stage."""
+
+    data: DataConfig = DataConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    student: StudentConfig = StudentConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()

@@ -1,0 +1,31 @@
+"""The sections `evaluation:` and `monitoring:`."""
+
+from __future__ import annotations
+
+from pydantic import field_validator
+
+from src.schema.base import PositiveInt, Section
+from src.schema.data import SourceConfig, accept_bare_strings
+
+
+class EvaluationConfig(Section):
+    """`run.py evaluate` and `run.py translate`."""
+
+    sets: tuple[SourceConfig, ...] = ()
+    """Test sets of your own, written as in `data.sources`. `process` keeps every pair that shares
+    a sentence with one of them out of train."""
+    max_samples: PositiveInt | None = 1000
+    """Test pairs per direction that are translated and scored. null: all."""
+    batch_size: PositiveInt = 64
+    """Sentences decoded together."""
+    max_new_tokens: PositiveInt = 256
+    """Longest translation, in tokens."""
+
+    _accept_bare_strings = field_validator("sets", mode="before")(accept_bare_strings)
+
+
+class MonitoringConfig(Section):
+    """What training writes for people to look at."""
+
+    visualdl: bool = True
+    """Whether scalars are written to `output_dir`/visualdl besides metrics.jsonl."""

@@ -1,0 +1,181 @@
+"""The sections `teacher:` and `student:`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from src.schema.base import Fraction, NonNegativeInt, PositiveInt, Section
+
+
+class ArchitectureConfig(Section):
+    """Sizes of a Qwen2 model built from scratch."""
+
+    hidden_size: PositiveInt
+    """Width; a multiple of num_attention_heads."""
+    num_hidden_layers: PositiveInt
+    """Transformer layers."""
+    intermediate_size: PositiveInt
+    """Width of the feed-forward layers."""
+    num_attention_heads: PositiveInt
+    """Query heads; a multiple of num_key_value_heads."""
+    num_key_value_heads: PositiveInt
+    """Key and value heads."""
+    tie_word_embeddings: bool = True
+    """Whether the output projection is the embedding matrix."""
+    initializer_range: float = Field(default=0.02, gt=0)
+    """Standard deviation of the initial weights."""
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> ArchitectureConfig:
+        for width, heads in (
+            ("hidden_size", "num_attention_heads"),
+            ("num_attention_heads", "num_key_value_heads"),
+        ):
+            if getattr(self, width) % getattr(self, heads):
+                raise ValueError(
+                    f"{width}={getattr(self, width)} is not a multiple of "
+                    f"{heads}={getattr(self, heads)}"
+                )
+        return self
+
+
+class TrainerConfig(Section):
+    """What teacher and student training share."""
+
+    model_name: str
+    """Folder in Hugging Face layout (every model folder of this project is one), or a name that
+    PaddleNLP can download."""
+    architecture: ArchitectureConfig | None = None
+    """Builds a new model of these sizes instead of loading `model_name`'s weights."""
+    use_paddlenlp: bool = True
+    """Models are PaddleNLP's; false is refused, there is no other back end."""
+    prompt: Literal["compact", "chatml"] = "compact"
+    """compact: source, one direction marker, target. chatml: Qwen's chat format with an
+    instruction, about twice as long."""
+    output_dir: str
+    """Folder of checkpoints, metrics and the final model."""
+    num_epochs: PositiveInt = 1
+    """Passes over the training pairs, in every direction."""
+    max_steps: PositiveInt | None = None
+    """Stops after this many optimizer steps, even within an epoch. null: num_epochs decides."""
+    batch_size: PositiveInt = 16
+    """Sentence pairs per device per forward pass. Halve it first when memory runs out, and double
+    gradient_accumulation_steps."""
+    gradient_accumulation_steps: PositiveInt = 1
+    """Forward passes per optimizer step and device."""
+    global_batch_size: PositiveInt | None = None
+    """Sentence pairs per optimizer step over all devices. null: batch_size x
+    gradient_accumulation_steps x devices at the first start; fixed from then on, also when the
+    number of devices changes at resume."""
+    learning_rate: float = Field(default=5.0e-5, gt=0)
+    """Peak learning rate."""
+    warmup_steps: NonNegativeInt | None = None
+    """Optimizer steps of linear warm-up from 0. null: warmup_ratio decides, else none."""
+    warmup_ratio: Fraction | None = None
+    """Warm-up as a share of all steps, instead of warmup_steps. null: not used."""
+    lr_scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    """Shape of the decay from the peak to min_lr."""
+    min_lr: float = Field(default=0.0, ge=0)
+    """Learning rate at the last step (cosine and linear)."""
+    optimizer: Literal["adamw"] = "adamw"
+    """Update rule."""
+    adam_beta1: Fraction = 0.9
+    """AdamW's decay of the gradient mean."""
+    adam_beta2: Fraction = 0.98
+    """AdamW's decay of the squared gradient."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Decoupled weight decay; norms and biases are exempt."""
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Gradients are scaled down to this global norm; 0 switches clipping off."""
+    max_seq_length: PositiveInt = 384
+    """Tokens of prompt, source and target together; longer pairs are left out and counted."""
+    fp16: bool = False
+    """Mixed precision in float16 with loss scaling. Needs a GPU."""
+    bf16: bool = False
+    """Mixed precision in bfloat16. Needs a GPU of the Ampere generation or newer."""
+    fp16_opt_level: Literal["O1", "O2"] = "O1"
+    """O1 casts listed operations; O2 keeps the weights in low precision with float32 masters."""
+    gradient_checkpointing: bool = False
+    """Recomputes activations in the backward pass: about 30 % slower, far less memory."""
+    dataloader_num_workers: NonNegativeInt = 0
+    """Processes that prepare batches; 0 prepares them in the training process."""
+    save_steps: PositiveInt = 1000
+    """Optimizer steps between checkpoints."""
+    eval_steps: PositiveInt = 1000
+    """Optimizer steps between evaluations on the dev split."""
+    eval_samples: PositiveInt | None = 1000
+    """Dev pairs per evaluation and direction. null: all."""
+    logging_steps: PositiveInt = 10
+    """Optimizer steps between log lines."""
+    save_total_limit: PositiveInt = 3
+    """Checkpoints kept besides the best one."""
+    early_stopping_patience: PositiveInt | None = None
+    """Stops after this many evaluations in a row without improvement. null: never."""
+    early_stopping_threshold: float = Field(default=0.0, ge=0)
+    """Smallest fall of the evaluation loss that counts as improvement, in nats per token."""
+    resume_from_checkpoint: str = "auto"
+    """auto: the newest checkpoint in output_dir that verifies; never: start anew, refused when
+    output_dir already holds checkpoints; or the path of one checkpoint."""
+    seed: NonNegativeInt = 42
+    """Seed of initial weights, data order and dropout."""
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> TrainerConfig:
+        problems = [
+            (
+                self.fp16 and self.bf16,
+                "fp16=true and bf16=true contradict each other; keep one",
+            ),
+            (
+                self.warmup_steps is not None and self.warmup_ratio is not None,
+                f"warmup_steps={self.warmup_steps} and warmup_ratio={self.warmup_ratio} "
+                "contradict each other; keep one",
+            ),
+            (
+                self.max_steps is not None and (self.warmup_steps or 0) > (self.max_steps or 0),
+                f"warmup_steps={self.warmup_steps} is more than max_steps={self.max_steps}; "
+                "the learning rate would never reach its peak",
+            ),
+            (
+                self.min_lr > self.learning_rate,
+                f"min_lr={self.min_lr:g} is above learning_rate={self.learning_rate:g}",
+            ),
+            (
+                not self.use_paddlenlp,
+                "use_paddlenlp=false: models come from PaddleNLP only; set it to true",
+            ),
+        ]
+        found = [text for is_wrong, text in problems if is_wrong]
+        if found:
+            raise ValueError("; ".join(found))
+        return self
+
+
+class TeacherConfig(TrainerConfig):
+    """`run.py teacher`."""
+
+    model_name: str = "Qwen/Qwen2.5-7B"
+    """Folder in Hugging Face layout (every model folder of this project is one), or a name that
+    PaddleNLP can download."""
+    output_dir: str = "models/teacher"
+    """Folder of checkpoints, metrics and the final model."""
+
+
+class StudentConfig(TrainerConfig):
+    """`run.py student`: the keys of `teacher:` and those of distillation."""
+
+    model_name: str = "Qwen/Qwen2.5-0.5B"
+    """Folder in Hugging Face layout (every model folder of this project is one), or a name that
+    PaddleNLP can download."""
+    output_dir: str = "models/student"
+    """Folder of checkpoints, metrics and the final model."""
+    teacher: str | None = None
+    """Folder of the tuned teacher. null: `teacher.output_dir`/final."""
+    kd_mode: Literal["online", "none"] = "online"
+    """online: the frozen teacher runs beside the student. none: references only."""
+    distillation_alpha: Fraction = 0.7
+    """Share of the teacher's term in the loss; 0.7 = 70 % teacher, 30 % references."""
+    temperature: float = Field(default=3.0, gt=0)
+    """Softens teacher and student in the teacher's term, which is scaled by its square."""
