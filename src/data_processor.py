@@ -25,7 +25,6 @@ from src.config import config_to_yaml
 from src.corpus import shards
 from src.corpus.assemble import SPLITS, Corpus, decide, write_corpus
 from src.corpus.disk import explained_disk_errors
-from src.corpus.progress import Progress
 from src.corpus.readers import find_files
 from src.corpus.report import Report, find_warnings, write_report
 from src.corpus.work_units import (
@@ -35,10 +34,11 @@ from src.corpus.work_units import (
     plan_units,
     process_unit,
 )
-from src.corpus.workers import peak_memory_bytes, run_tasks
 from src.errors import DataError
 from src.files import write_text
 from src.schema import Config
+from src.tasks.processes import peak_memory_bytes, run_tasks
+from src.tasks.progress import Progress
 from src.tokens.cache import write_token_cache
 from src.tokens.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from src.units import format_count, format_seconds

@@ -143,9 +143,7 @@ class FiltersConfig(Section):
 
 
 class AdequacyConfig(Section):
-    """Is one side a translation of the other? Judged by which words and characters go together in
-    this corpus; nothing is downloaded.
-    """
+    """Is one side a translation of the other, by the words that go together in this corpus?"""
 
     min_score: Fraction = 0.2
     """Smallest adequacy (0 to 1) a pair may have; pairs of words too rare to judge stay. 0

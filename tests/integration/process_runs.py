@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from src.corpus.work_units import plan_units, process_unit
-from src.corpus.workers import run_tasks
 from src.data_processor import DataProcessor
 from src.schema import Config, DataConfig, SourceConfig, SplitsConfig
+from src.tasks.processes import run_tasks
 
 _CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"}
 _SUBJECTS = ("the old bridge", "a young teacher", "my neighbour", "this small company")

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from src.corpus.assemble import Corpus, decide, write_corpus
 from src.corpus.disk import explained_disk_errors
 from src.corpus.work_units import plan_units, process_unit
-from src.corpus.workers import run_tasks
 from src.data_processor import DataProcessor
 from src.errors import DataError, WorkerLost
 from src.schema import DataConfig, SourceConfig, SplitsConfig
+from src.tasks.processes import run_tasks
 from tests.fakes.worker_tasks import die_at_bad_task, refuse_bad_task
 from tests.integration import process_runs
 

@@ -4,13 +4,13 @@ import logging
 
 import pytest
 
-from src.corpus.progress import Progress
+from src.tasks.progress import Progress
 
 
 def test_progress_speaks_every_five_seconds_and_not_at_the_end(caplog: pytest.LogCaptureFixture):
     now = [0.0]
     progress = Progress("filtering", 3000, done=1000, clock=lambda: now[0])
-    with caplog.at_level(logging.INFO, logger="src.corpus.progress"):
+    with caplog.at_level(logging.INFO, logger="src.tasks.progress"):
         for seconds, pairs in ((4.0, 300), (8.0, 500), (10.0, 200), (20.0, 1000)):
             now[0] = seconds
             progress.add(pairs)

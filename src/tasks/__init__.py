@@ -1,0 +1,1 @@
+"""Long work in pieces: who runs them, and how far it is."""
