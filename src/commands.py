@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,40 @@ def _show_config(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _checkpoints(parsed: argparse.Namespace) -> int:
+    from src.checkpoint import housekeeping
+
+    config = _config(parsed)
+    defaults = [Path(config.teacher.output_dir), Path(config.student.output_dir)]
+    folders = housekeeping.run_folders(parsed.folders or defaults)
+    if parsed.action == "prune":
+        return _prune(parsed, folders)
+    return housekeeping.show(folders, verify=parsed.action == "verify", as_json=parsed.json)
+
+
+def _prune(parsed: argparse.Namespace, folders: list[Path]) -> int:
+    from src.checkpoint import housekeeping
+
+    for folder in folders:
+        names = housekeeping.plan_prune(
+            folder, keep_last=parsed.keep_last, keep_every=parsed.keep_every
+        )
+        if not names:
+            print(f"{folder}: nothing to delete")
+            continue
+        print(f"{folder}: " + ", ".join(names))
+        if parsed.yes or _confirmed(f"delete these {len(names)} checkpoints? [y/N] "):
+            housekeeping.delete(folder, names)
+            print(f"deleted {len(names)}")
+    return EXIT_DONE
+
+
+def _confirmed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigError("prune deletes only with --yes when nobody is there to ask")
+    return input(question).strip().lower() in {"y", "yes"}
+
+
 def _doctor(parsed: argparse.Namespace) -> int:
     from src.doctor import run_doctor
 
@@ -173,6 +208,25 @@ def _translate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="default: lines of stdin")
     parser.add_argument("--direction", choices=("en-zh", "zh-en"), help="default: by script")
     _model_arguments(parser)
+
+
+def _checkpoints_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("list", "verify", "prune"), help="what to do")
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="output_dir of a run (default: the teacher's and the student's)",
+    )
+    _json_argument(parser)
+    parser.add_argument(
+        "--keep-last", type=_positive, default=3, metavar="N", help="prune: newest to keep"
+    )
+    parser.add_argument(
+        "--keep-every", type=_positive, metavar="N", help="prune: keep multiples of N steps"
+    )
+    parser.add_argument("--yes", action="store_true", help="prune: do not ask")
 
 
 def _config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -259,6 +313,19 @@ COMMANDS: dict[str, Command] = {
         ),
         run=_show_config,
         add_arguments=_config_arguments,
+    ),
+    "checkpoints": Command(
+        help="list, verify or prune the checkpoints of runs",
+        reads_writes="Reads the runs' folders. prune deletes whole checkpoints beyond the newest; "
+        "best, final and\ndamaged ones stay.",
+        examples=(
+            "checkpoints list",
+            "checkpoints verify models/teacher",
+            "checkpoints prune models/teacher --keep-last 2 --keep-every 10000",
+        ),
+        run=_checkpoints,
+        add_arguments=_checkpoints_arguments,
+        takes_overrides=False,
     ),
     "doctor": Command(
         help="check this machine and the configuration, say what to do",
