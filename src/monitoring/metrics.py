@@ -66,9 +66,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def console_line(record: Mapping[str, Any], *, total_steps: int, seconds_left: float) -> str:
+def console_line(record: Mapping[str, Any]) -> str:
     """`step 120/2000  6.0%  loss 2.314  lr 1.0e-05  18.2k tok/s  41 s left`."""
-    step = record["step"]
+    step, total_steps = record["step"], record["total_steps"]
     parts = [
         f"step {step}/{total_steps}",
         f"{100 * step / total_steps:.1f}%",
@@ -79,7 +79,7 @@ def console_line(record: Mapping[str, Any], *, total_steps: int, seconds_left: f
     parts += [
         f"lr {record['lr']:.1e}",
         f"{format_count(record['tokens_per_second'])} tok/s",
-        f"{format_seconds(seconds_left)} left",
+        f"{format_seconds(record['seconds_left'])} left",
     ]
     return "  ".join(parts)
 

@@ -70,7 +70,7 @@ def test_visualdl_gets_the_same_numbers(tmp_path):
 
 
 def test_console_line_has_a_fixed_form():
-    line = console_line(record(120, loss=2.3139), total_steps=2000, seconds_left=41)
+    line = console_line(record(120, loss=2.3139, total_steps=2000, seconds_left=41))
     assert line == "step 120/2000  6.0%  loss 2.314  lr 1.0e-04  18.2k tok/s  41 s left"
 
 

@@ -1,0 +1,148 @@
+"""The commands around training: teacher, student, checkpoints, monitor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from src.commands.command import Command, config_of, json_argument, positive, print_json
+from src.errors import EXIT_DONE, ConfigError
+
+
+def _train(parsed: argparse.Namespace) -> int:
+    config = config_of(parsed)
+    from src.train_student import train_student
+    from src.train_teacher import train_teacher
+
+    train = train_teacher if parsed.command == "teacher" else train_student
+    summary = train(config)
+    if parsed.json:
+        print_json(summary)
+    return EXIT_DONE
+
+
+def _checkpoints(parsed: argparse.Namespace) -> int:
+    from src.checkpoint import housekeeping
+
+    config = config_of(parsed)
+    defaults = [Path(config.teacher.output_dir), Path(config.student.output_dir)]
+    folders = housekeeping.run_folders(parsed.folders or defaults)
+    if parsed.action == "prune":
+        return _prune(parsed, folders)
+    return housekeeping.show(folders, verify=parsed.action == "verify", as_json=parsed.json)
+
+
+def _prune(parsed: argparse.Namespace, folders: list[Path]) -> int:
+    from src.checkpoint import housekeeping
+
+    for folder in folders:
+        names = housekeeping.plan_prune(
+            folder, keep_last=parsed.keep_last, keep_every=parsed.keep_every
+        )
+        if not names:
+            print(f"{folder}: nothing to delete")
+            continue
+        print(f"{folder}: " + ", ".join(names))
+        if parsed.yes or _confirmed(f"delete these {len(names)} checkpoints? [y/N] "):
+            housekeeping.delete(folder, names)
+            print(f"deleted {len(names)}")
+    return EXIT_DONE
+
+
+def _confirmed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigError("prune deletes only with --yes when nobody is there to ask")
+    return input(question).strip().lower() in {"y", "yes"}
+
+
+def _monitor(parsed: argparse.Namespace) -> int:
+    from src.monitoring.watch import watch
+
+    config = config_of(parsed)
+    defaults = [Path(config.teacher.output_dir), Path(config.student.output_dir)]
+    folders = parsed.folders or [folder for folder in defaults if folder.is_dir()]
+    if not folders:
+        raise ConfigError(
+            f"no run in {defaults[0]} or {defaults[1]} yet; name the output_dir of a run"
+        )
+    return watch(folders, once=parsed.once, as_json=parsed.json)
+
+
+def _monitor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="output_dir of a run (default: the teacher's and the student's)",
+    )
+    json_argument(parser)
+    parser.add_argument("--once", action="store_true", help="show the state and end")
+
+
+def _checkpoints_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("list", "verify", "prune"), help="what to do")
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="output_dir of a run (default: the teacher's and the student's)",
+    )
+    json_argument(parser)
+    parser.add_argument(
+        "--keep-last", type=positive, default=3, metavar="N", help="prune: newest to keep"
+    )
+    parser.add_argument(
+        "--keep-every", type=positive, metavar="N", help="prune: keep multiples of N steps"
+    )
+    parser.add_argument("--yes", action="store_true", help="prune: do not ask")
+
+
+COMMANDS = {
+    "teacher": Command(
+        help="tune the teacher on the token cache",
+        reads_writes="Reads data.output_dir and teacher.model_name. Writes teacher.output_dir: "
+        "checkpoints, best, final,\nmetrics.jsonl, summary.json. Run it again to resume.",
+        examples=(
+            "teacher --config my.yaml",
+            "teacher --config my.yaml teacher.max_steps=10   # a quick check of a new set-up",
+        ),
+        run=_train,
+        add_arguments=json_argument,
+    ),
+    "student": Command(
+        help="distil the teacher into the student",
+        reads_writes="Reads data.output_dir, the tuned teacher and student.model_name. Writes "
+        "student.output_dir\nlike teacher. Run it again to resume.",
+        examples=(
+            "student --config my.yaml",
+            "student --config my.yaml student.kd_mode=none   # without a teacher, for comparison",
+        ),
+        run=_train,
+        add_arguments=json_argument,
+    ),
+    "checkpoints": Command(
+        help="list, verify or prune the checkpoints of runs",
+        reads_writes="Reads the runs' folders. prune deletes whole checkpoints beyond the newest; "
+        "best, final and\ndamaged ones stay.",
+        examples=(
+            "checkpoints list",
+            "checkpoints verify models/teacher",
+            "checkpoints prune models/teacher --keep-last 2 --keep-every 10000",
+        ),
+        run=_checkpoints,
+        add_arguments=_checkpoints_arguments,
+        takes_overrides=False,
+    ),
+    "monitor": Command(
+        help="watch runs from another terminal, or look at finished ones",
+        reads_writes="Reads metrics.jsonl and summary.json of the runs. Writes nothing. Ctrl-C "
+        "ends the\nwatching, not the run.",
+        examples=("monitor", "monitor models/teacher --once", "monitor models/teacher --json"),
+        run=_monitor,
+        add_arguments=_monitor_arguments,
+        takes_overrides=False,
+    ),
+}
