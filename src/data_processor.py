@@ -1,32 +1,32 @@
 """The data stage, `python run.py process`: raw parallel text to a token cache.
 
-    sources -> work units -> duplicates -> held-out splits -> sample -> text/ -> tokens/ -> report
+    sources -> work units -> decisions -> text/ and rejected/ -> tokens/ -> report
 
-Work units run in parallel and keep their results in `output_dir/work`, so a killed run loses the
-units in flight and a changed setting repeats only what depends on it. Everything after them runs in
-the order of the corpus: the result is the same bytes for any number of workers and interruptions.
+Work units and adequacy scores are computed in parallel and kept in `output_dir/work`, so a killed
+run loses what was in flight and a changed setting repeats only what depends on it. Decisions that
+need all rows together run in the order of the corpus: the result is the same bytes for any engine,
+number of workers and interruptions.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
-import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.config import config_to_yaml
 from src.corpus import shards
-from src.corpus.assemble import SPLITS, Corpus, decide, write_corpus
+from src.corpus.assemble import assemble
+from src.corpus.decontamination import SideKeys
 from src.corpus.disk import explained_disk_errors
-from src.corpus.readers import find_files
-from src.corpus.report import Report, find_warnings, write_report
+from src.corpus.evaluation_sets import evaluation_pairs
+from src.corpus.phases import Phases
+from src.corpus.readers import fetch_sources, find_files
+from src.corpus.report import Report, find_warnings
+from src.corpus.stage_folder import FORMAT, StageFolder
+from src.corpus.verdicts import SPLITS
 from src.corpus.work_units import (
     WorkUnit,
     file_identity,
@@ -35,12 +35,15 @@ from src.corpus.work_units import (
     process_unit,
 )
 from src.errors import DataError
-from src.files import write_text
+from src.languages import corpus_pairs
 from src.schema import Config
-from src.tasks.processes import peak_memory_bytes, run_tasks
+from src.tasks.engine import Engine
 from src.tasks.progress import Progress
-from src.tokens.cache import write_token_cache
+from src.tokens.cache import TokenCache, is_current
+from src.tokens.lengths import length_statistics
+from src.tokens.prompts import build_prompts
 from src.tokens.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from src.tokens.write_cache import write_token_cache
 from src.units import format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -50,13 +53,13 @@ __all__ = ["DataProcessor", "StreamingDataset"]
 
 logger = logging.getLogger(__name__)
 
-_STATE_FORMAT = "linguabridge-process/1"
-_BYTES_PER_PAIR = 300  # text and rejected shards, for messages about space
+_BYTES_PER_PAIR = 600  # text, scores and rejected shards, for messages about space
 _TOKEN_BYTES_PER_PAIR = 250
 # More text does not change the merges of a vocabulary of this project's sizes.
 _TOKENIZER_TRAINING_PAIRS = 500_000
+_DOWNLOADS = "downloads"
 # Settings that change no byte of the output.
-_IRRELEVANT_KEYS = {"num_workers", "language_pairs", "max_samples"}
+_IRRELEVANT_KEYS = {"num_workers", "engine", "ray_address", "max_samples", "language_pairs"}
 
 
 class DataProcessor:
@@ -70,8 +73,9 @@ class DataProcessor:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._data = config.data
-        self._output = Path(config.data.output_dir).expanduser()
-        self._peak_memory_bytes = 0
+        self._folder = StageFolder(Path(config.data.output_dir).expanduser())
+        self._engine = Engine(config.data.engine, config.data.num_workers, config.data.ray_address)
+        self._phases = Phases()
 
     def process(self) -> Report:
         """Runs the stage, or returns the report of the last run when nothing has changed.
@@ -81,18 +85,27 @@ class DataProcessor:
             ModelError: If the tokenizer cannot be loaded.
             WorkerLost: If a worker process dies.
         """
-        started = time.monotonic()
-        with self._locked():
+        self._phases = Phases()
+        with self._folder.locked():
             fingerprint = self._fingerprint()
-            if (report := self._finished_report(fingerprint)) is not None:
-                logger.info("%s is up to date, nothing to do", self._output)
+            if (report := self._folder.finished_report(fingerprint)) is not None:
+                logger.info("%s is up to date, nothing to do", self._folder.path)
                 return report
-            units = self._plan()
             tokenizer = self._load_tokenizer()
+            units = self._plan()
             self._process_units(units)
-            report = self._assemble(units)
+            report = assemble(
+                units,
+                self._data,
+                folder=self._folder,
+                evaluation_keys=self._evaluation_keys,
+                engine=self._engine,
+                phases=self._phases,
+            )
+            self._phases.start("tokenising")
             self._tokenize(tokenizer)
-            self._finish(report, fingerprint, started)
+            report.token_lengths = self._token_lengths(tokenizer)
+            self._finish(report, fingerprint)
             return report
 
     def tokenize_and_save(self) -> Path:
@@ -105,21 +118,26 @@ class DataProcessor:
             DataError: If there are no text shards yet, or the disk is full.
             ModelError: If the tokenizer cannot be loaded.
         """
-        with self._locked():
+        with self._folder.locked():
             return self._tokenize(self._load_tokenizer())
 
     def _plan(self) -> list[WorkUnit]:
-        work_folder = self._output / "work"
-        with explained_disk_errors(work_folder, _BYTES_PER_PAIR):
-            work_folder.mkdir(parents=True, exist_ok=True)
-        units = plan_units(self._data, work_folder)
-        forget_other_units(work_folder, units)
+        self._phases.start("looking through sources")
+        work = self._folder.work
+        with explained_disk_errors(work, _BYTES_PER_PAIR):
+            work.mkdir(parents=True, exist_ok=True)
+        data = self._data.model_copy(
+            update={"sources": fetch_sources(self._data.sources, work / _DOWNLOADS)}
+        )
+        units = plan_units(data, work)
+        forget_other_units(work, units, keep=[_DOWNLOADS])
         return units
 
     def _process_units(self, units: list[WorkUnit]) -> None:
         missing = [unit for unit in units if not unit.is_done]
         total = sum(unit.count for unit in units)
         found = total - sum(unit.count for unit in missing)
+        self._phases.start("filtering", rows=total - found)
         logger.info(
             "%s pairs from %d sources in %d work units%s",
             f"{total:,}",
@@ -128,49 +146,37 @@ class DataProcessor:
             f", {len(units) - len(missing)} of them done before" if found else "",
         )
         progress = Progress("filtering", total, done=found)
-        workers = self._data.num_workers or len(os.sched_getaffinity(0))
-        for unit, _, memory in run_tasks(process_unit, missing, workers=workers, describe=str):
-            self._peak_memory_bytes = max(self._peak_memory_bytes, memory)
+        for unit, _, memory in self._engine.run(process_unit, missing, describe=str):
+            self._phases.note_memory(memory)
             progress.add(unit.count)
 
-    def _assemble(self, units: list[WorkUnit]) -> Report:
-        """Writes text/ and rejected/; the old ones stay until the new ones are whole."""
-        partial = self._output / ".partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        corpus = Corpus(units)
-        logger.info("looking for duplicates among %s pairs", f"{len(corpus):,}")
-        verdicts, coverage = decide(corpus, self._data)
-        with explained_disk_errors(partial, sum(unit.count for unit in units) * _BYTES_PER_PAIR):
-            report = write_corpus(corpus, verdicts, partial)
-            report.coverage = coverage
-            for name in ("text", "rejected"):
-                shards.flush_folder(partial / name)
-            self._forget_finish()
-            for name in ("text", "rejected"):
-                shutil.rmtree(self._output / name, ignore_errors=True)
-                (partial / name).rename(self._output / name)
-            partial.rmdir()
-        return report
+    def _evaluation_keys(self, languages: tuple[str, str]) -> SideKeys:
+        """The sentences of `evaluation.sets` in a pair of languages."""
+        sets = fetch_sources(self._config.evaluation.sets, self._folder.work / _DOWNLOADS)
+        return SideKeys.of(evaluation_pairs(sets, languages, self._data))
 
     def _tokenize(self, tokenizer: Tokenizer | None) -> Path:
-        text = self._output / "text"
+        text, cache = self._folder.text, self._folder.tokens
         if not shards.shard_files(text, "train"):
             raise DataError(f"{text}: holds no train shards; run `python run.py process` first")
-        cache = self._output / "tokens"
         total = sum(shards.count_pairs(text, split) for split in SPLITS)
         with explained_disk_errors(cache, total * _TOKEN_BYTES_PER_PAIR):
             if tokenizer is None:
                 tokenizer = self._train_tokenizer(text, self._data.train_tokenizer_vocab_size or 0)
             fingerprint = shards.fingerprint(text)
-            if _made_from(cache) == (fingerprint, tokenizer.fingerprint):
+            if is_current(
+                cache,
+                text_fingerprint=fingerprint,
+                tokenizer_fingerprint=tokenizer.fingerprint,
+            ):
                 return cache
-            progress = Progress("tokenising", total)
             return write_token_cache(
                 cache,
-                splits={split: shards.read_pairs(text, split) for split in SPLITS},
+                splits={split: shards.shard_files(text, split) for split in SPLITS},
                 tokenizer=tokenizer,
                 text_fingerprint=fingerprint,
-                progress=progress.add,
+                engine=self._engine,
+                note_memory=self._phases.note_memory,
             )
 
     def _load_tokenizer(self) -> Tokenizer | None:
@@ -183,24 +189,55 @@ class DataProcessor:
         step = -(-shards.count_pairs(text, "train") // _TOKENIZER_TRAINING_PAIRS)
         sentences = (
             sentence
-            for sides in shards.read_pairs(text, "train")
+            for sides in shards.read_sides(text, "train")
             for side in sides
             for sentence in side[::step]
         )
         tokenizer = train_tokenizer(sentences, vocab_size)
-        tokenizer.save(self._output / "tokenizer")
+        tokenizer.save(self._folder.path / "tokenizer")
         return tokenizer
 
-    def _finish(self, report: Report, fingerprint: str, started: float) -> None:
-        report.seconds = time.monotonic() - started
+    def _token_lengths(self, tokenizer: Tokenizer | None) -> dict[str, Any]:
+        """What each `max_seq_length` would leave out, per direction, for the report."""
+        if tokenizer is None:
+            tokenizer = load_tokenizer(str(self._folder.path / "tokenizer"))
+        directions = self._data.language_pairs
+        prompts = build_prompts(self._config.student.prompt, tokenizer, directions)
+        overheads = {
+            direction: prompt.overhead
+            for direction, prompt in zip(directions, prompts, strict=True)
+        }
+        split = TokenCache.open(self._folder.tokens).split("train")
+        statistics = length_statistics(split, overheads)
+        return {
+            direction: {
+                "pairs": lengths.pairs,
+                "tokens": lengths.tokens,
+                **lengths.percentiles,
+                "candidates": [
+                    {
+                        "max_seq_length": cut.max_seq_length,
+                        "cut_pairs": cut.pairs,
+                        "cut_tokens": cut.tokens,
+                    }
+                    for cut in lengths.cuts
+                ],
+                "recommendation": statistics.recommended,
+                "configured": {
+                    "teacher": self._config.teacher.max_seq_length,
+                    "student": self._config.student.max_seq_length,
+                },
+            }
+            for direction, lengths in statistics.directions.items()
+        }
+
+    def _finish(self, report: Report, fingerprint: str) -> None:
+        report.phases = self._phases.summary()
+        report.seconds = self._phases.seconds
         report.pairs_per_second = report.rows_in / report.seconds
-        report.peak_rss_bytes = max(self._peak_memory_bytes, peak_memory_bytes())
+        report.peak_rss_bytes = self._phases.peak_bytes
         report.warnings = find_warnings(report)
-        with explained_disk_errors(self._output, _BYTES_PER_PAIR):
-            write_text(self._output / "config.yaml", config_to_yaml(self._config))
-            write_report(report, self._output)
-            state = {"format": _STATE_FORMAT, "fingerprint": fingerprint}
-            write_text(self._output / "process.json", json.dumps(state) + "\n")
+        self._folder.finish(report, config_to_yaml(self._config), fingerprint)
         for warning in report.warnings:
             logger.warning("%s", warning)
         logger.info(
@@ -210,7 +247,7 @@ class DataProcessor:
             f"{report.splits['train']:,}",
             format_seconds(report.seconds),
             format_count(report.pairs_per_second),
-            self._output / "report.html",
+            self._folder.path / "report.html",
         )
 
     def _fingerprint(self) -> str:
@@ -221,59 +258,20 @@ class DataProcessor:
             tokenizer = ""
         tokenizer_files = sorted(Path(tokenizer).glob("*token*.json")) if tokenizer else []
         document = {
-            "format": _STATE_FORMAT,
+            "format": FORMAT,
             "data": settings,
+            "languages": corpus_pairs(self._data.language_pairs),
+            "evaluation": [item.model_dump(mode="json") for item in self._config.evaluation.sets],
             "tokenizer": [tokenizer, *map(file_identity, tokenizer_files)],
             "files": [
                 file_identity(path)
-                for source in self._data.sources
+                for source in (*self._data.sources, *self._config.evaluation.sets)
+                if "://" not in source.path
                 for paths in find_files(source)
                 for path in paths
             ],
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-    def _finished_report(self, fingerprint: str) -> Report | None:
-        try:
-            state = json.loads((self._output / "process.json").read_text(encoding="utf-8"))
-            if state != {"format": _STATE_FORMAT, "fingerprint": fingerprint}:
-                return None
-            report = (self._output / "report.json").read_text(encoding="utf-8")
-            needed = ("text/train-00000.parquet", "tokens/MANIFEST.json")
-            if not all((self._output / name).is_file() for name in needed):
-                return None
-            return Report.from_json(json.loads(report))
-        except (OSError, ValueError, DataError):
-            return None  # never finished, or by another version: make it again
-
-    def _forget_finish(self) -> None:
-        for name in ("process.json", "report.json", "report.html"):
-            (self._output / name).unlink(missing_ok=True)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keeps a second process off the same folder; the lock ends with this process."""
-        with explained_disk_errors(self._output, _BYTES_PER_PAIR):
-            self._output.mkdir(parents=True, exist_ok=True)
-            lock = (self._output / ".lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DataError(
-                    f"{self._output}: another process is working there; wait for it or set another "
-                    "data.output_dir"
-                ) from error
-            yield
-
-
-def _made_from(cache: Path) -> tuple[str, str] | None:
-    """Fingerprints of the text and the tokenizer of a whole cache."""
-    try:
-        manifest = json.loads((cache / "MANIFEST.json").read_text(encoding="utf-8"))
-        return manifest["text_fingerprint"], manifest["tokenizer_fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def __getattr__(name: str) -> object:

@@ -61,17 +61,19 @@ class WorkerLost(LinguaBridgeError):
 
     Attributes:
         task: What it was working on.
-        exit_code_of_worker: Its exit code; minus the signal number when a signal ended it.
+        exit_code_of_worker: Its exit code; minus the signal number when a signal ended it; None
+            where the engine does not say.
     """
 
     def __init__(self, task: str, process_id: int | None, exit_code_of_worker: int | None) -> None:
-        how = f"exit code {exit_code_of_worker}"
-        if exit_code_of_worker is not None and exit_code_of_worker < 0:
-            how = f"signal {-exit_code_of_worker}"
+        who = "a worker process" if process_id is None else f"worker process {process_id}"
+        how = "was lost"
+        if exit_code_of_worker is not None:
+            code = exit_code_of_worker
+            how = f"was ended by signal {-code}" if code < 0 else f"was ended by exit code {code}"
         super().__init__(
-            f"worker process {process_id} was ended by {how} while working on {task}; often "
-            "memory ran out: lower data.num_workers or data.chunk_size and run again, finished "
-            "work is kept"
+            f"{who} {how} while working on {task}; often memory ran out: lower data.num_workers or "
+            "data.chunk_size and run again, finished work is kept"
         )
         self.task = task
         self.exit_code_of_worker = exit_code_of_worker

@@ -16,7 +16,9 @@ if __package__ in (None, ""):  # run as a file, e.g. by paddle.distributed.launc
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from src.models.factory import Model
     from src.schema import Config
+    from src.training.loop import LossFunction
 
 
 def train_student(config: Config) -> dict[str, Any]:
@@ -28,15 +30,18 @@ def train_student(config: Config) -> dict[str, Any]:
     from src.distillation.online import distillation_loss
     from src.distillation.teacher import find_teacher
     from src.models.factory import make_model
+    from src.models.hub import start_fingerprint
+    from src.models.quantize import require_quantization
     from src.training.objective import reference_loss
     from src.training.parallel import join_ranks
     from src.training.precision import require_precision
     from src.training.recipe import finished_summary, open_corpus, train_model
 
     section = config.student
+    require_quantization(section, name="student")
     require_precision(section, section="student")
     corpus = open_corpus(config)
-    ingredients = {"corpus": corpus.fingerprint}
+    ingredients = {"corpus": corpus.fingerprint, "model": start_fingerprint(section)}
     teacher = None
     if section.kd_mode == "online":
         teacher = find_teacher(config, corpus.tokenizer)
@@ -45,22 +50,24 @@ def train_student(config: Config) -> dict[str, Any]:
     if summary is not None:
         return summary
     ranks = join_ranks()
-    model = make_model(section, vocab_size=corpus.tokenizer.vocab_size)
-    loss = reference_loss(model)
-    if teacher is not None:
-        loss = distillation_loss(
+
+    def build() -> tuple[Model, LossFunction]:
+        model = make_model(section, vocab_size=corpus.tokenizer.vocab_size)
+        if teacher is None:
+            return model, reference_loss(model)
+        return model, distillation_loss(
             model,
             teacher.load(),
             alpha=section.distillation_alpha,
             temperature=section.temperature,
             vocab_size=corpus.tokenizer.vocab_size,
         )
+
     return train_model(
         config,
         section,
         corpus=corpus,
-        model=model,
-        loss=loss,
+        build=build,
         ranks=ranks,
         ingredients=ingredients,
     )

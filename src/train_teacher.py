@@ -18,7 +18,9 @@ if __package__ in (None, ""):  # run as a file, e.g. by paddle.distributed.launc
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from src.models.factory import Model
     from src.schema import Config
+    from src.training.loop import LossFunction
 
 
 def train_teacher(config: Config) -> dict[str, Any]:
@@ -28,26 +30,32 @@ def train_teacher(config: Config) -> dict[str, Any]:
         LinguaBridgeError: One sentence about what is missing or went wrong.
     """
     from src.models.factory import make_model
+    from src.models.hub import start_fingerprint
+    from src.models.quantize import require_quantization
     from src.training.objective import reference_loss
     from src.training.parallel import join_ranks
     from src.training.precision import require_precision
     from src.training.recipe import finished_summary, open_corpus, train_model
 
     section = config.teacher
+    require_quantization(section, name="teacher")
     require_precision(section, section="teacher")
     corpus = open_corpus(config)
-    ingredients = {"corpus": corpus.fingerprint}
+    ingredients = {"corpus": corpus.fingerprint, "model": start_fingerprint(section)}
     summary = finished_summary(section, ingredients)
     if summary is not None:
         return summary
     ranks = join_ranks()
-    model = make_model(section, vocab_size=corpus.tokenizer.vocab_size)
+
+    def build() -> tuple[Model, LossFunction]:
+        model = make_model(section, vocab_size=corpus.tokenizer.vocab_size)
+        return model, reference_loss(model)
+
     return train_model(
         config,
         section,
         corpus=corpus,
-        model=model,
-        loss=reference_loss(model),
+        build=build,
         ranks=ranks,
         ingredients=ingredients,
     )

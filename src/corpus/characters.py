@@ -1,33 +1,21 @@
-"""Texts as one array of code points, so that a whole column is counted in a few NumPy passes.
+"""What every code point counts as.
 
-Python-level loops over characters cost microseconds per sentence; an array lookup costs a
-nanosecond per character. `TextBlock` joins the rows of a column with line feeds, looks every
-character up in a table of classes, and offers what the scores need: counts of each class per row,
-words, and 64-bit hashes of words and n-grams.
-
-Hashes are polynomial: with prefix sums S[i] = sum of code[k] * B**k for k < i, the piece from i to
-j has the hash (S[j] - S[i]) * B**-i, whatever its place, in arithmetic modulo 2**64 (B is odd, so
-it has an inverse). One pass over the text gives the hash of every piece.
+Scores of many kinds ask the same of a character: is it a letter, of which script, is it broken?
+The answers are tables over all code points, because looking a character up takes a nanosecond.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
 from enum import IntEnum
-from functools import cache, cached_property
-from typing import NamedTuple
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-Codes = NDArray[np.uint32]
 Hashes = NDArray[np.uint64]
-Indices = NDArray[np.int64]
 
 _CODE_POINTS = 0x110000
-_BASE = 0x9E3779B97F4A7C15  # odd: 2**64 divided by the golden ratio
-_JOINERS = "'’.,:_-/"
 
 
 class CharacterClass(IntEnum):
@@ -39,8 +27,17 @@ class CharacterClass(IntEnum):
     LATIN = 3
     HAN = 4  # in GB 2312 or the first level of Big5: all but rarities of written Chinese
     RARE_HAN = 5  # any other Han character
-    OTHER_LETTER = 6  # kana, Hangul, Cyrillic, Greek ...
+    OTHER_LETTER = 6  # of scripts that have no class of their own
     BROKEN = 7  # U+FFFD, private use, controls, surrogates: no text in any language has them
+    # Letters of further scripts, with the vowel signs and accents that are characters there.
+    KANA = 8
+    HANGUL = 9
+    CYRILLIC = 10
+    GREEK = 11
+    ARABIC = 12
+    HEBREW = 13
+    THAI = 14
+    DEVANAGARI = 15
 
     @classmethod
     def han(cls) -> tuple[CharacterClass, ...]:
@@ -50,7 +47,7 @@ class CharacterClass(IntEnum):
     @classmethod
     def letters(cls) -> tuple[CharacterClass, ...]:
         """Letters of every script."""
-        return cls.LATIN, cls.HAN, cls.RARE_HAN, cls.OTHER_LETTER
+        return tuple(c for c in cls if c not in {cls.SPACE, cls.SYMBOL, cls.DIGIT, cls.BROKEN})
 
 
 _HAN_RANGES = (
@@ -61,6 +58,29 @@ _HAN_RANGES = (
     (0x20000, 0x323AF),
 )
 _LATIN_RANGES = ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0x24F), (0x1E00, 0x1EFF), (0xFF21, 0xFF5A))
+_SCRIPT_RANGES = {
+    CharacterClass.KANA: ((0x3041, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F), (0x1B000, 0x1B16F)),
+    CharacterClass.HANGUL: (
+        (0x1100, 0x11FF),
+        (0x3131, 0x318E),
+        (0xA960, 0xA97F),
+        (0xAC00, 0xD7FF),
+        (0xFFA0, 0xFFDC),
+    ),
+    CharacterClass.CYRILLIC: ((0x400, 0x52F), (0x1C80, 0x1C8F), (0x2DE0, 0x2DFF), (0xA640, 0xA69F)),
+    CharacterClass.GREEK: ((0x370, 0x3FF), (0x1F00, 0x1FFF)),
+    CharacterClass.ARABIC: (
+        (0x600, 0x6FF),
+        (0x750, 0x77F),
+        (0x8A0, 0x8FF),
+        (0xFB50, 0xFDFF),
+        (0xFE70, 0xFEFC),
+    ),
+    CharacterClass.HEBREW: ((0x590, 0x5FF), (0xFB1D, 0xFB4F)),
+    CharacterClass.THAI: ((0xE00, 0xE7F),),
+    CharacterClass.DEVANAGARI: ((0x900, 0x97F), (0xA8E0, 0xA8FF)),
+}
+_LETTERS_AND_MARKS = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc"})
 _BY_CATEGORY = {
     "Zs": CharacterClass.SPACE,
     "Zl": CharacterClass.SPACE,
@@ -87,6 +107,9 @@ def class_table() -> NDArray[np.uint8]:
     for first, last in _LATIN_RANGES:
         span = table[first : last + 1]
         span[span == CharacterClass.OTHER_LETTER] = CharacterClass.LATIN
+    for script, ranges in _SCRIPT_RANGES.items():
+        codes = [c for first, last in ranges for c in range(first, last + 1)]
+        table[[c for c in codes if unicodedata.category(chr(c)) in _LETTERS_AND_MARKS]] = script
     for first, last in _HAN_RANGES:
         table[first : last + 1] = CharacterClass.RARE_HAN
     table[_common_han()] = CharacterClass.HAN
@@ -116,150 +139,8 @@ def alphanumeric_table() -> NDArray[np.bool_]:
     return table
 
 
-@cache
-def _lower_table() -> Codes:
-    """`[0x110000]` the lower-case form where that is one character, else the character itself."""
-    table = np.arange(_CODE_POINTS, dtype=np.uint32)
-    for code in range(0x10000):
-        lower = chr(code).lower()
-        if len(lower) == 1:
-            table[code] = ord(lower)
-    return table
-
-
-@cache
-def _joiner_table() -> NDArray[np.bool_]:
-    table = np.zeros(_CODE_POINTS, dtype=np.bool_)
-    table[[ord(character) for character in _JOINERS]] = True
-    return table
-
-
-@cache
-def _powers(count: int) -> tuple[Hashes, Hashes]:
-    """B**k and B**-k modulo 2**64 for k below `count`."""
-    inverse = pow(_BASE, -1, 2**64)
-    forward = np.full(count, _BASE, dtype=np.uint64)
-    backward = np.full(count, inverse, dtype=np.uint64)
-    forward[0] = backward[0] = 1
-    return np.cumprod(forward), np.cumprod(backward)
-
-
-def code_points(text: str) -> Codes:
-    """The code points of a text; lone surrogates pass as they are."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-
-
 def mixed(hashes: Hashes) -> Hashes:
     """Spreads hashes over all 64 bits (the finaliser of splitmix64)."""
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return hashes ^ (hashes >> np.uint64(31))
-
-
-class LetterWords(NamedTuple):
-    """L words of a `TextBlock`.
-
-    Attributes:
-        begins: `[L]` first character of each, as a position in `codes`.
-        ends: `[L]` the position after its last character.
-        rows: `[L]` its row.
-        hashes: `[L]` its hash, upper and lower case alike.
-    """
-
-    begins: Indices
-    ends: Indices
-    rows: Indices
-    hashes: Hashes
-
-
-class TextBlock:
-    """The rows of one text column, character by character.
-
-    Attributes:
-        codes: `[C]` code points of all rows; every row ends with a line feed of its own.
-        starts: `[N + 1]` where each row starts in `codes`; the last entry is C.
-        rows: `[C]` row number of each character.
-        classes: `[C]` `CharacterClass` of each character.
-        counts: `[N, 8]` characters of each class per row, the closing line feed not counted.
-    """
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-        self.codes: Codes = code_points("\n".join(texts) + "\n" if texts else "")
-        self.starts: Indices = np.concatenate(([0], np.cumsum(lengths + 1)))
-        self.rows: NDArray[np.int64] = np.repeat(np.arange(len(texts)), lengths + 1)
-        self.classes: NDArray[np.uint8] = class_table()[self.codes]
-        width = len(CharacterClass)
-        cells = np.bincount(self.rows * width + self.classes, minlength=len(texts) * width)
-        self.counts: NDArray[np.int64] = cells.reshape(len(texts), width)
-        self.counts[:, CharacterClass.SPACE] -= 1
-        self.lengths: Indices = lengths
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def count(self, *classes: CharacterClass) -> NDArray[np.int64]:
-        """`[N]` characters per row that are in one of the classes."""
-        total: NDArray[np.int64] = self.counts[:, list(classes)].sum(axis=1)
-        return total
-
-    def per_row(self, positions: Indices) -> NDArray[np.int64]:
-        """`[N]` how many of the given positions in `codes` fall into each row."""
-        return np.bincount(self.rows[positions], minlength=len(self))
-
-    @cached_property
-    def _prefix_sums(self) -> Hashes:
-        folded = _lower_table()[self.codes].astype(np.uint64) + np.uint64(1)
-        forward, _ = _powers(_table_size(len(folded)))
-        sums = np.zeros(len(folded) + 1, dtype=np.uint64)
-        np.cumsum(folded * forward[: len(folded)], out=sums[1:])
-        return sums
-
-    def hashes(self, begins: Indices, ends: Indices) -> Hashes:
-        """`[K]` hashes of the pieces `codes[begin:end]`, upper and lower case alike."""
-        _, backward = _powers(_table_size(len(self.codes)))
-        return mixed((self._prefix_sums[ends] - self._prefix_sums[begins]) * backward[begins])
-
-    @cached_property
-    def words(self) -> tuple[Indices, Indices]:
-        """`[W]` begins and ends of words: runs of letters and digits other than Han.
-
-        `don't`, `12,345.6`, `2:07` and `state-of-the-art` are one word each.
-        """
-        in_word = (
-            (self.classes == CharacterClass.LATIN)
-            | (self.classes == CharacterClass.DIGIT)
-            | (self.classes == CharacterClass.OTHER_LETTER)
-        )
-        joins = np.flatnonzero(_joiner_table()[self.codes])
-        joins = joins[(joins > 0) & (joins < len(in_word) - 1)]
-        in_word[joins[in_word[joins - 1] & in_word[joins + 1]]] = True
-        return _runs(in_word)
-
-    @cached_property
-    def word_hashes(self) -> Hashes:
-        """`[W]` hashes of `words`."""
-        return self.hashes(*self.words)
-
-    @cached_property
-    def letter_words(self) -> LetterWords:
-        """The words that do not start with a digit."""
-        begins, ends = self.words
-        is_word = self.classes[begins] != CharacterClass.DIGIT
-        begins = begins[is_word]
-        return LetterWords(begins, ends[is_word], self.rows[begins], self.word_hashes[is_word])
-
-    @cached_property
-    def digit_runs(self) -> tuple[Indices, Indices]:
-        """`[D]` begins and ends of runs of digits."""
-        return _runs(self.classes == CharacterClass.DIGIT)
-
-
-def _table_size(length: int) -> int:
-    # Powers of two, so that few tables serve blocks of all sizes.
-    return 1 << max(16, int(length).bit_length())
-
-
-def _runs(member: NDArray[np.bool_]) -> tuple[Indices, Indices]:
-    edges = np.flatnonzero(np.diff(member.astype(np.int8), prepend=0, append=0))
-    return edges[0::2], edges[1::2]

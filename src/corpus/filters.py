@@ -65,6 +65,7 @@ def build_rules(filters: FiltersConfig, quality_threshold: float) -> tuple[Rule,
     ]
     if filters.placeholders_must_match:
         rules.append(Rule("placeholders", "placeholders", "at_most", 0))
+    rules.append(Rule("boilerplate", "boilerplate", "at_most", filters.max_boilerplate))
     rules.append(Rule("low_quality", "quality", "at_least", quality_threshold))
     return tuple(rules)
 

@@ -1,4 +1,10 @@
-"""Parquet shards of sentence pairs: written with the same bytes whenever the rows are the same."""
+"""The text shards: Parquet files of sentence pairs, named by split, languages and number.
+
+    text/train-en-zh-00000.parquet          en, zh, source, score; then dev and test
+    rejected/rejected-en-zh-00000.parquet   the same, and the reason
+
+The first two columns are the sides, named by their languages.
+"""
 
 from __future__ import annotations
 
@@ -14,50 +20,46 @@ import xxhash
 from src.errors import DataError
 from src.files import flush_to_disk
 
-TEXT_SCHEMA = pa.schema(
-    [("en", pa.string()), ("zh", pa.string()), ("source", pa.string()), ("score", pa.float32())]
-)
-REJECTED_SCHEMA = TEXT_SCHEMA.append(pa.field("reason", pa.string()))
-
-_ROWS_PER_SHARD = 500_000
 _READ_BLOCK_BYTES = 1 << 20
 
 
-class ShardWriter:
-    """Writes rows to `folder/prefix-00000.parquet` and following; at least one shard, even empty.
+def shard_path(folder: Path, split: str, languages: tuple[str, str], number: int) -> Path:
+    """Where a shard belongs."""
+    return folder / f"{split}-{'-'.join(languages)}-{number:05d}.parquet"
+
+
+def shard_files(folder: Path, split: str) -> list[Path]:
+    """The shards of one split, in order."""
+    return sorted(folder.glob(f"{split}-*-[0-9]*.parquet"))
+
+
+def shard_schema(languages: tuple[str, str], *, with_reason: bool) -> pa.Schema:
+    """The columns of a shard."""
+    fields = [(language, pa.string()) for language in languages]
+    fields += [("source", pa.string()), ("score", pa.float32())]
+    return pa.schema([*fields, ("reason", pa.string())] if with_reason else fields)
+
+
+class ShardFile:
+    """A shard being written.
 
     Args:
-        folder: Existing folder.
-        prefix: First part of the file names.
-        schema: Columns of the rows.
+        path: The file.
+        schema: Its columns.
     """
 
-    def __init__(self, folder: Path, prefix: str, schema: pa.Schema) -> None:
-        self._folder = folder
-        self._prefix = prefix
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        # Sentences hardly repeat: a dictionary of them would cost time and save nothing.
+        repeating = [name for name in schema.names if name in ("source", "reason")]
+        self._file = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating)
         self._schema = schema
-        self._shard = 0
-        self._rows = 0
-        self._file = self._open()
 
-    def _open(self) -> pq.ParquetWriter:
-        path = self._folder / f"{self._prefix}-{self._shard:05d}.parquet"
-        return pq.ParquetWriter(path, self._schema, compression="zstd")
+    def write(self, columns: list[pa.Array]) -> None:
+        """Appends rows as a row group; none for no rows."""
+        if len(columns[0]):
+            self._file.write_table(pa.table(columns, schema=self._schema))
 
-    def write(self, rows: pa.Table) -> None:
-        """Appends rows; a new shard begins when one has 500,000."""
-        while rows.num_rows:
-            if self._rows == _ROWS_PER_SHARD:
-                self._file.close()
-                self._shard += 1
-                self._rows = 0
-                self._file = self._open()
-            part = rows.slice(0, _ROWS_PER_SHARD - self._rows)
-            self._file.write_table(part.select(self._schema.names))
-            self._rows += part.num_rows
-            rows = rows.slice(part.num_rows)
-
-    def __enter__(self) -> ShardWriter:
+    def __enter__(self) -> ShardFile:
         return self
 
     def __exit__(
@@ -69,32 +71,22 @@ class ShardWriter:
         self._file.close()
 
 
-def shard_files(folder: Path, prefix: str) -> list[Path]:
-    """The shards of one split, in order."""
-    return sorted(folder.glob(f"{prefix}-[0-9]*.parquet"))
-
-
-def read_pairs(
-    folder: Path, split: str, *, rows: int = 8192
-) -> Iterator[tuple[list[str], list[str]]]:
-    """Batches of English and Chinese sides of a split, in order.
+def read_sides(folder: Path, split: str, *, rows: int = 8192) -> Iterator[tuple[list[str], ...]]:
+    """Batches of both sides of a split, in order, whatever their languages.
 
     Raises:
         DataError: If a shard is damaged.
     """
     for path in shard_files(folder, split):
-        yield from _read_shard(path, rows)
-
-
-def _read_shard(path: Path, rows: int) -> Iterator[tuple[list[str], list[str]]]:
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(rows, columns=["en", "zh"], use_threads=False):
-                yield batch["en"].to_pylist(), batch["zh"].to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}); make it again with `python run.py process`"
-        ) from error
+        try:
+            with pq.ParquetFile(path) as file:
+                sides = file.schema_arrow.names[:2]
+                for batch in file.iter_batches(rows, columns=sides, use_threads=False):
+                    yield tuple(column.to_pylist() for column in batch.columns)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(
+                f"{path}: cannot be read ({error}); make it again with `python run.py process`"
+            ) from error
 
 
 def count_pairs(folder: Path, split: str) -> int:

@@ -11,16 +11,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.corpus.characters import Hashes, Indices, mixed
-from src.corpus.dedup import CHINESE, ENGLISH, PAIR, KeyColumns
-from src.corpus.language import is_member
+from src.corpus.characters import mixed
+from src.corpus.decontamination import SideKeys, contaminated
+from src.corpus.keys import LEFT, PAIR, RIGHT, KeyColumns
 from src.errors import DataError
 from src.schema import SplitsConfig
 
+Hashes = NDArray[np.uint64]
+Positions = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
 
 def hold_out(
-    keys: KeyColumns, kept: NDArray[np.bool_], sizes: SplitsConfig, seed: int
-) -> tuple[Indices, Indices, Indices]:
+    keys: KeyColumns, kept: Mask, sizes: SplitsConfig, seed: int
+) -> tuple[Positions, Positions, Mask]:
     """Chooses the held-out pairs.
 
     Args:
@@ -30,8 +34,8 @@ def hold_out(
         seed: Another seed, another choice.
 
     Returns:
-        Positions of the dev pairs, of the test pairs, and of the pairs that share a side with one
-        of them and must go.
+        Positions of the dev pairs and of the test pairs; `[N]` the pairs that share a side with
+        one of them and must go.
 
     Raises:
         DataError: If too few pairs are left for the splits and for training.
@@ -58,41 +62,34 @@ def hold_out(
             f"data.splits.dev={sizes.dev} and data.splits.test={sizes.test} leave nothing to train "
             "on; lower data.splits.dev and data.splits.test"
         )
-    return dev, test, np.sort(np.concatenate((leaks, dev_leaks)))
+    return dev, test, leaks | dev_leaks
 
 
 def _lowest(
-    keys: KeyColumns, chosen: NDArray[np.bool_], count: int, seed: int, *, descending: bool
-) -> Indices:
+    keys: KeyColumns, chosen: Mask, count: int, seed: int, *, descending: bool
+) -> Positions:
     """Positions of the `count` chosen pairs with the lowest (or highest) seeded hash."""
     salt = mixed(np.array([seed + 1], dtype=np.uint64))
-    best_positions = np.zeros(0, dtype=np.int64)
-    best: Hashes = np.zeros(0, dtype=np.uint64)
-    for place, unit in keys.units(PAIR):
-        positions = np.flatnonzero(chosen[place])
-        hashes = mixed(unit[positions] ^ salt)
-        best = np.concatenate((best, ~hashes if descending else hashes))
-        best_positions = np.concatenate((best_positions, positions + place.start))
-        keep = np.argsort(best, kind="stable")[:count]
-        best, best_positions = best[keep], best_positions[keep]
+    best_positions = np.zeros(0, np.int64)
+    best = np.zeros(0, np.uint64)
+    for place, (pairs,) in keys.pieces(PAIR):
+        hashes = mixed(pairs ^ salt)
+        if descending:
+            hashes = ~hashes
+        is_better = hashes < best[-1] if 0 < count == len(best) else True
+        rows = np.flatnonzero(chosen[place] & is_better)
+        best = np.concatenate((best, hashes[rows]))
+        best_positions = np.concatenate((best_positions, rows + place.start))
+        order = np.argsort(best, kind="stable")[:count]
+        best, best_positions = best[order], best_positions[order]
     return np.sort(best_positions)
 
 
-def _sharing_a_side(keys: KeyColumns, chosen: NDArray[np.bool_], held_out: Indices) -> Indices:
-    if not len(held_out):
-        return held_out
-    shares = np.zeros_like(chosen)
-    for column in (ENGLISH, CHINESE):
-        table = np.sort(
-            np.concatenate(
-                [
-                    unit[
-                        held_out[(held_out >= place.start) & (held_out < place.stop)] - place.start
-                    ]
-                    for place, unit in keys.units(column)
-                ]
-            )
-        )
-        for place, unit in keys.units(column):
-            shares[place] |= is_member(unit, table)
-    return np.flatnonzero(shares & chosen)
+def _sharing_a_side(keys: KeyColumns, chosen: Mask, held_out: Positions) -> Mask:
+    """`[N]` the chosen pairs that share a side with held-out ones."""
+    sides = SideKeys.of(())
+    for place, (left, right) in keys.pieces(LEFT, RIGHT):
+        first, last = np.searchsorted(held_out, (place.start, place.stop))
+        rows = held_out[first:last] - place.start
+        sides.add(left[rows], right[rows])
+    return contaminated(keys, sides, chosen)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from src.corpus.compiled import compiled
+from src.compiled import compiled
 
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
@@ -31,7 +31,9 @@ class Texts:
     __slots__ = ("data", "offsets")
 
     def __init__(self, data: Bytes, offsets: Offsets) -> None:
-        self.data = data
+        # Read-only always: Numba compiles a loop once for each kind of array it is called with.
+        self.data = data.view()
+        self.data.flags.writeable = False
         self.offsets = offsets
 
     @classmethod
@@ -114,7 +116,7 @@ def _copy_rows(
     data: Bytes, offsets: Offsets, rows: NDArray[np.int64], target: Bytes, places: Offsets
 ) -> None:
     for index in range(len(rows)):
-        begin = offsets[rows[index]]
-        target[places[index] : places[index + 1]] = data[
-            begin : begin + places[index + 1] - places[index]
-        ]
+        source, start = np.uint64(offsets[rows[index]]), np.uint64(places[index])
+        # Unsigned places let the compiler copy many bytes at once.
+        for step in range(np.uint64(places[index + 1] - places[index])):
+            target[start + step] = data[source + step]

@@ -1,65 +1,39 @@
-"""Work units: the pieces of the corpus that are read, repaired, scored and filtered on their own.
+"""Work units: the pieces of the corpus that are read, repaired and scored on their own.
 
-A unit is a range of rows of one table. Its result is a folder named by its fingerprint:
-
-    kept.parquet      en, zh, score (float32), length_ratio (float32): the survivors, in order
-    keys.npy          uint64 [3, survivors]: see src.corpus.dedup
-    rejected.parquet  en, zh, score, reason: the dropped rows, in order; rows that could not be
-                      read have their text in `en`
-    unit.json         counts
-
-The folder is written under another name and renamed when it is on the disk, so a folder with the
-right name is the done-marker. The fingerprint covers the files (path, size, time of change), the
-range and every setting the result depends on: what changed is made anew, the rest is found.
+A unit is a range of rows of one table. Its result is a folder (see `src.corpus.unit_files`) named
+by the unit's fingerprint, which covers the files (path, size, time of change), the range and every
+setting the result depends on: what changed is made anew, the rest is found. The folder is written
+under another name and renamed when it is on the disk, so a folder with the right name is the
+done-marker.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from src.corpus.characters import Hashes
-from src.corpus.dedup import pair_keys
+from src.corpus import readers
 from src.corpus.disk import explained_disk_errors
-from src.corpus.filters import build_rules, first_broken
-from src.corpus.line_files import is_compressed
+from src.corpus.keys import pair_keys
 from src.corpus.normalise import Normaliser
-from src.corpus.quantities import HISTOGRAM_EDGES, measure
-from src.corpus.readers import BadRow, Pair, Row, Table, open_tables, read_rows, source_names
+from src.corpus.quantities import histograms
+from src.corpus.readers import Table, open_tables, read_blocks, source_names
 from src.corpus.scores import score_pairs
 from src.corpus.shards import flush_folder
+from src.corpus.unit_files import Block, UnitCounts, UnitWriter
 from src.errors import DataError
+from src.languages import corpus_pairs
 from src.schema import DataConfig, FiltersConfig, NormaliseConfig
 
 # Raise when the same input and settings would give another result than before.
-_RESULT_VERSION = 1
-_MAX_RANGES_PER_COMPRESSED_FILE = 8
+_RESULT_VERSION = 2
 _BYTES_PER_PAIR = 300  # of one unit on disk, for messages about space
-
-KEPT_SCHEMA = pa.schema(
-    [
-        ("en", pa.string()),
-        ("zh", pa.string()),
-        ("score", pa.float32()),
-        ("length_ratio", pa.float32()),
-    ]
-)
-REJECTED_SCHEMA = pa.schema(
-    [("en", pa.string()), ("zh", pa.string()), ("score", pa.float32()), ("reason", pa.string())]
-)
 
 
 @dataclass(frozen=True)
@@ -67,13 +41,27 @@ class UnitSettings:
     """The part of the configuration that a unit's result depends on."""
 
     normalise: NormaliseConfig
-    filters: FiltersConfig
-    quality_threshold: float
+    length_ratio_scale: float
+    length_ratio_smoothing: float
+    near_duplicates: bool
 
     @classmethod
     def of(cls, data: DataConfig) -> UnitSettings:
         """The settings of a data section."""
-        return cls(data.normalise, data.filters, data.quality_threshold)
+        return cls(
+            data.normalise,
+            data.filters.length_ratio_scale,
+            data.filters.length_ratio_smoothing,
+            data.filters.near_duplicates == "drop",
+        )
+
+    @property
+    def filters(self) -> FiltersConfig:
+        """What scoring needs to know; limits are not among it."""
+        return FiltersConfig(
+            length_ratio_scale=self.length_ratio_scale,
+            length_ratio_smoothing=self.length_ratio_smoothing,
+        )
 
 
 @dataclass(frozen=True)
@@ -83,9 +71,10 @@ class WorkUnit:
     Attributes:
         table: Where the rows are.
         first: Number of the first row.
-        count: Rows in the unit; for CSV an upper limit.
+        count: Rows in the unit; an upper limit where the format cannot tell.
         block_rows: Rows handled at a time.
         settings: What to do with them.
+        weight: Of the source, for sampling.
         folder: Where the result belongs.
     """
 
@@ -94,6 +83,7 @@ class WorkUnit:
     count: int
     block_rows: int
     settings: UnitSettings
+    weight: float
     folder: Path
 
     def __str__(self) -> str:
@@ -104,24 +94,6 @@ class WorkUnit:
     def is_done(self) -> bool:
         """Whether the result is there, whole."""
         return self.folder.is_dir()
-
-
-@dataclass
-class UnitCounts:
-    """What happened to the rows of a unit; `unit.json`."""
-
-    rows_in: int = 0
-    kept: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-    repaired: dict[str, int] = field(default_factory=dict)
-    histograms: dict[str, list[int]] = field(
-        default_factory=lambda: {name: [0] * (len(e) - 1) for name, e in HISTOGRAM_EDGES.items()}
-    )
-
-    @classmethod
-    def load(cls, folder: Path) -> UnitCounts:
-        """The counts of a finished unit."""
-        return cls(**json.loads((folder / "unit.json").read_text(encoding="utf-8")))
 
 
 def plan_units(data: DataConfig, work_folder: Path) -> list[WorkUnit]:
@@ -137,28 +109,18 @@ def plan_units(data: DataConfig, work_folder: Path) -> list[WorkUnit]:
             "data.sources is empty; name at least one corpus, e.g. data.sources=[corpus/train.tsv]"
         )
     settings = UnitSettings.of(data)
+    pairs = corpus_pairs(data.language_pairs)
     units = []
     for source, name in zip(data.sources, source_names(data.sources), strict=True):
-        for table in open_tables(source, name, data.chunk_size):
-            for first, count in _ranges(table, data.chunk_size):
+        languages = readers.source_languages(source, pairs)
+        for table in open_tables(source, name, data.chunk_size, languages):
+            for first, count in table.ranges(data.chunk_size):
                 digest = _fingerprint(table, first, count, data.chunk_size, settings)
+                folder = work_folder / digest
                 units.append(
-                    WorkUnit(table, first, count, data.chunk_size, settings, work_folder / digest)
+                    WorkUnit(table, first, count, data.chunk_size, settings, source.weight, folder)
                 )
     return units
-
-
-def _ranges(table: Table, chunk_size: int) -> Iterator[tuple[int, int]]:
-    total, step = table.row_count, chunk_size
-    if table.format == "csv":
-        step = total  # a record may span lines: nobody can start in the middle
-    elif any(map(is_compressed, table.paths)):
-        # Each range unpacks all before it, so there are few; unpacking is 20 times faster than
-        # the rest.
-        chunks = -(-total // chunk_size)
-        step = chunk_size * -(-chunks // _MAX_RANGES_PER_COMPRESSED_FILE)
-    for first in range(0, total, step):
-        yield first, min(step, total - first)
 
 
 def _fingerprint(
@@ -168,12 +130,12 @@ def _fingerprint(
         "version": _RESULT_VERSION,
         "files": [file_identity(path) for path in table.paths],
         "source": table.source,
-        "format": table.format,
-        "columns": [table.header_lines, *table.columns],
+        "layout": table.layout,
+        "languages": table.languages,
         "range": [first, count, chunk_size],
         "normalise": settings.normalise.model_dump(mode="json"),
-        "filters": settings.filters.model_dump(mode="json"),
-        "quality_threshold": settings.quality_threshold,
+        "length_ratio": [settings.length_ratio_scale, settings.length_ratio_smoothing],
+        "near_duplicates": settings.near_duplicates,
     }
     text = json.dumps(document, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
@@ -185,104 +147,47 @@ def file_identity(path: Path) -> list[str | int]:
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
-def process_unit(unit: WorkUnit) -> UnitCounts:
-    """Makes a unit's folder.
+def process_unit(unit: WorkUnit) -> int:
+    """Makes a unit's folder; returns the number of rows it read.
 
     Raises:
         DataError: If its files cannot be read any more, or the disk is full.
     """
     partial = unit.folder.with_name(f"{unit.folder.name}.partial-{os.getpid()}")
-    counts = UnitCounts()
     with explained_disk_errors(partial, unit.table.row_count * _BYTES_PER_PAIR):
         try:
             partial.mkdir(parents=True)
-            _write_unit(unit, partial, counts)
+            counts = _write_unit(unit, partial)
             _commit(partial, unit.folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+    return counts.rows_in
+
+
+def _write_unit(unit: WorkUnit, partial: Path) -> UnitCounts:
+    counts = UnitCounts()
+    unreadable: Counter[str] = Counter()
+    languages, settings = unit.table.languages, unit.settings
+    normaliser = Normaliser(settings.normalise, languages)
+    with UnitWriter(partial) as writer:
+        for rows in read_blocks(unit.table, unit.first, unit.count, unit.block_rows):
+            counts.rows_in += rows.rows
+            unreadable.update(row.reason for row in rows.bad)
+            writer.write_unreadable(rows.bad)
+            if not len(rows.left):
+                continue
+            left, right = normaliser.apply(rows.left, rows.right)
+            columns = score_pairs(left, right, languages, settings.filters)
+            keys = pair_keys(left, right, near=settings.near_duplicates)
+            writer.write(Block(left, right, columns, keys))
+            counts.blocks.append(len(left))
+            for name, bins in histograms(left, right, columns).items():
+                known = counts.histograms.get(name, [0] * len(bins))
+                counts.histograms[name] = [int(n) for n in bins + known]
+        counts.unreadable = dict(sorted(unreadable.items()))
+        counts.repaired = dict(sorted(normaliser.counts.items()))
+        writer.finish(counts)
     return counts
-
-
-def _write_unit(unit: WorkUnit, partial: Path, counts: UnitCounts) -> None:
-    keys = [np.zeros((3, 0), dtype=np.uint64)]
-    normaliser = Normaliser(unit.settings.normalise)
-    rows = read_rows(unit.table, unit.first, unit.count)
-    with (
-        pq.ParquetWriter(partial / "kept.parquet", KEPT_SCHEMA, compression="zstd") as kept_file,
-        pq.ParquetWriter(
-            partial / "rejected.parquet", REJECTED_SCHEMA, compression="zstd"
-        ) as rejected_file,
-    ):
-        while block := list(islice(rows, unit.block_rows)):
-            kept, rejected, block_keys = _process_block(block, unit.settings, normaliser, counts)
-            kept_file.write_table(kept)
-            rejected_file.write_table(rejected)
-            keys.append(block_keys)
-    counts.repaired = dict(normaliser.counts)
-    # NumPy's own file writing forgets why a write failed; a full disk must stay recognisable.
-    buffer = io.BytesIO()
-    np.save(buffer, np.concatenate(keys, axis=1))
-    (partial / "keys.npy").write_bytes(buffer.getbuffer())
-    text = json.dumps(asdict(counts), sort_keys=True)
-    (partial / "unit.json").write_text(text, encoding="utf-8")
-
-
-def _process_block(
-    block: Sequence[Row], settings: UnitSettings, normaliser: Normaliser, counts: UnitCounts
-) -> tuple[pa.Table, pa.Table, Hashes]:
-    """Kept and rejected rows of a block, each in its order, and the keys of the kept."""
-    pairs = [(place, row) for place, row in enumerate(block) if isinstance(row, Pair)]
-    places = np.array([place for place, _ in pairs], dtype=np.int64)
-    english = [normaliser.english(row.english) for _, row in pairs]
-    chinese = [normaliser.chinese(row.chinese) for _, row in pairs]
-    columns = score_pairs(english, chinese, settings.filters)
-    rules = build_rules(settings.filters, settings.quality_threshold)
-    broken = first_broken(columns, rules)
-    kept = np.flatnonzero(broken < 0)
-    table = pa.table(
-        {
-            "en": pa.array(english, pa.string()),
-            "zh": pa.array(chinese, pa.string()),
-            "score": columns["quality"],
-            "length_ratio": columns["length_ratio"],
-        },
-        schema=KEPT_SCHEMA,
-    )
-    rejected: list[tuple[int, dict[str, Any]]] = [
-        (
-            int(places[row]),
-            {
-                "en": english[row],
-                "zh": chinese[row],
-                "score": float(columns["quality"][row]),
-                "reason": rules[broken[row]].reason,
-            },
-        )
-        for row in np.flatnonzero(broken >= 0)
-    ]
-    rejected += [
-        (place, {"en": row.text, "zh": "", "score": 0.0, "reason": row.reason})
-        for place, row in enumerate(block)
-        if isinstance(row, BadRow)
-    ]
-    rejected.sort(key=lambda item: item[0])
-    _count(counts, len(block), len(kept), [item["reason"] for _, item in rejected], table)
-    return (
-        table.take(pa.array(kept)),
-        pa.Table.from_pylist([item for _, item in rejected], schema=REJECTED_SCHEMA),
-        pair_keys([english[row] for row in kept], [chinese[row] for row in kept]),
-    )
-
-
-def _count(
-    counts: UnitCounts, rows: int, kept: int, reasons: Sequence[str], table: pa.Table
-) -> None:
-    counts.rows_in += rows
-    counts.kept += kept
-    counts.dropped = dict(Counter(counts.dropped) + Counter(reasons))
-    for name, values in measure(table).items():
-        bins, _ = np.histogram(values, bins=HISTOGRAM_EDGES[name])
-        counts.histograms[name] = [int(n) for n in bins + counts.histograms[name]]
 
 
 def _commit(partial: Path, folder: Path) -> None:
@@ -295,9 +200,17 @@ def _commit(partial: Path, folder: Path) -> None:
             raise
 
 
-def forget_other_units(work_folder: Path, units: Sequence[WorkUnit]) -> None:
-    """Removes results that no current unit uses, and what killed runs left half-done."""
-    wanted = {unit.folder.name for unit in units}
-    for folder in work_folder.iterdir():
-        if folder.name not in wanted:
-            shutil.rmtree(folder, ignore_errors=True)
+def forget_other_units(
+    work_folder: Path, units: Sequence[WorkUnit], keep: Iterable[str] = ()
+) -> None:
+    """Removes results that no current unit uses, and what killed runs left half-done.
+
+    Args:
+        work_folder: Where the units' folders lie.
+        units: The units of this run.
+        keep: Names of other entries that stay.
+    """
+    wanted = {*keep, *(unit.folder.name for unit in units)}
+    for entry in work_folder.iterdir():
+        if entry.name not in wanted:
+            shutil.rmtree(entry, ignore_errors=True)

@@ -10,8 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from src.corpus.line_files import open_lines
-from src.corpus.readers import find_files
+from src.corpus.readers import find_files, is_remote, read_head
 from src.diagnosis.finding import Finding
 from src.errors import DataError, ModelError
 from src.models.hub import find_model_folder, weight_files
@@ -33,6 +32,9 @@ def check_sources(config: Config) -> Iterator[Finding]:
             "" if has_cache else "name your corpora, e.g. data.sources=[corpus/train.{en,zh}]",
         )
     for source in config.data.sources:
+        if is_remote(source.path):
+            yield Finding("data.sources", "ok", f"{source.path}: fetched when processing starts")
+            continue
         try:
             paths = [path for paths in find_files(source) for path in paths]
             for path in paths:
@@ -47,9 +49,8 @@ def check_sources(config: Config) -> Iterator[Finding]:
 
 
 def _require_content(path: Path) -> None:
-    with open_lines(path) as stream:
-        if not stream.read(1):
-            raise DataError(f"{path}: is empty; remove it from data.sources or fill it")
+    if not read_head(path, 1):
+        raise DataError(f"{path}: is empty; remove it from data.sources or fill it")
 
 
 def check_model(section_name: str, section: TrainerConfig) -> Finding:

@@ -24,6 +24,7 @@ from src.evaluation.scores import exact_matches, score, sentence_chrf
 from src.evaluation.segments import is_mostly_chinese
 from src.evaluation.translator import Translator, model_folder
 from src.files import write_text
+from src.languages import corpus_pairs, split_direction
 from src.schema import Config
 from src.units import format_seconds
 
@@ -79,7 +80,12 @@ def evaluate(
         DataError: If the split has no pairs.
         ModelError: If the model cannot be used, or knows none of the directions.
     """
-    pairs = read_pairs(Path(config.data.output_dir), split, config.evaluation.max_samples)
+    pairs = {
+        frozenset(languages): read_pairs(
+            Path(config.data.output_dir), split, languages, config.evaluation.max_samples
+        )
+        for languages in corpus_pairs(config.data.language_pairs)
+    }
     translator = Translator(
         model_folder(config, model),
         batch_size=config.evaluation.batch_size,
@@ -91,7 +97,9 @@ def evaluate(
     results: dict[str, dict[str, Any]] = {}
     samples: dict[str, list[Sample]] = {}
     for direction in _known_directions(config, translator):
-        scores, samples[direction] = _evaluate_direction(translator, direction, pairs)
+        scores, samples[direction] = _evaluate_direction(
+            translator, direction, pairs[frozenset(split_direction(direction))]
+        )
         made_by = {"model": str(translator.folder), "split": split, "beam_size": beam_size}
         results[direction] = {**scores, **made_by}
         lines = (json.dumps(sample.to_json(), ensure_ascii=False) for sample in samples[direction])
@@ -145,30 +153,44 @@ def evaluate_files(
     return result
 
 
-def read_pairs(data_folder: Path, split: str, max_samples: int | None) -> list[dict[str, str]]:
+def read_pairs(
+    data_folder: Path, split: str, languages: tuple[str, str], max_samples: int | None
+) -> list[dict[str, str]]:
     """Pairs of a split, as language → text, spread evenly over it where not all are wanted.
+
+    Args:
+        data_folder: `data.output_dir`.
+        split: "test" or "dev".
+        languages: Of the two sides, in any order.
+        max_samples: Largest number of pairs. None: all.
 
     Raises:
         DataError: If there are none or a file cannot be read.
     """
     folder = data_folder / "text"
-    paths = sorted(folder.glob(f"{split}-*.parquet"))
+    paths = [
+        path
+        for one, other in (languages, languages[::-1])
+        for path in sorted(folder.glob(f"{split}-{one}-{other}-[0-9]*.parquet"))
+    ]
+    names = "-".join(languages)
     if not paths:
         raise DataError(
-            f"no {split} pairs in {folder}; run `python run.py process` with this configuration "
-            "first"
+            f"no {split} pairs of {names} in {folder}; run `python run.py process` with this "
+            "configuration first"
         )
-    pairs = [pair for path in paths for pair in _read_shard(path)]
+    pairs = [pair for path in paths for pair in _read_shard(path, languages)]
     if not pairs:
         raise DataError(
-            f"the {split} split in {folder} is empty; process more data or set data.splits.{split}"
+            f"the {split} split of {names} in {folder} is empty; process more data or set "
+            f"data.splits.{split}"
         )
     return _spread(pairs, max_samples or len(pairs))
 
 
-def _read_shard(path: Path) -> list[dict[str, str]]:
+def _read_shard(path: Path, languages: tuple[str, str]) -> list[dict[str, str]]:
     try:
-        pairs: list[dict[str, str]] = pq.read_table(path, columns=["en", "zh"]).to_pylist()
+        pairs: list[dict[str, str]] = pq.read_table(path, columns=list(languages)).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path} cannot be read ({str(error).splitlines()[0]}); run `python run.py process` "
@@ -180,7 +202,7 @@ def _read_shard(path: Path) -> list[dict[str, str]]:
 def _evaluate_direction(
     translator: Translator, direction: str, pairs: Sequence[dict[str, str]]
 ) -> tuple[dict[str, Any], list[Sample]]:
-    source_language, target_language = direction.split("-")
+    source_language, target_language = split_direction(direction)
     sources = [pair[source_language] for pair in pairs]
     references = [pair[target_language] for pair in pairs]
     began = time.perf_counter()

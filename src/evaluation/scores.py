@@ -2,7 +2,8 @@
 
 BLEU and chrF are comparable between papers only with the same tokenizer and settings, so every
 result carries sacrebleu's own signatures. Chinese has no spaces: BLEU splits it into characters
-(tokenizer "zh"); every other language is split as mteval-v13a does.
+(tokenizer "zh"), and so it does Japanese and Thai ("char"); every other language is split as
+mteval-v13a does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from src.errors import DataError
 
 # Word n-grams up to this length turn chrF into chrF++ (Popović 2017).
 _CHRF_PLUS_PLUS_WORD_ORDER = 2
+_BLEU_TOKENIZERS = {"zh": "zh", "ja": "char", "th": "char"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def score(
         DataError: If there is nothing to score, or the counts differ.
     """
     _check_counts(hypotheses, references)
-    bleu = BLEU(tokenize="zh" if target_language == "zh" else "13a")
+    bleu = BLEU(tokenize=_BLEU_TOKENIZERS.get(target_language, "13a"))
     chrf = CHRF()
     chrf_plus_plus = CHRF(word_order=_CHRF_PLUS_PLUS_WORD_ORDER)
     bleu_score = bleu.corpus_score(hypotheses, references)

@@ -11,9 +11,27 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
+from src.languages import LANGUAGES, Script, split_direction
+
 Measure = Callable[[Sequence[str]], list[int]]
 
 _HAN = re.compile(r"[\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
+_KANA = re.compile(r"[\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fd-\u30ff\uff66-\uff9d]")
+
+# All but Latin. Japanese mixes kana and Han, Chinese has no kana; Han alone is Chinese, if that can
+# be the source at all.
+_SCRIPTS: tuple[tuple[Script, re.Pattern[str]], ...] = (
+    ("japanese", _KANA),
+    ("han", _HAN),
+    ("japanese", _HAN),
+    ("hangul", re.compile(r"[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")),
+    ("cyrillic", re.compile(r"[\u0400-\u052f]")),
+    ("greek", re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]")),
+    ("arabic", re.compile(r"[\u0620-\u064a\u066e-\u06d3\u0750-\u077f\ufb50-\ufdff\ufe70-\ufefc]")),
+    ("hebrew", re.compile(r"[\u05d0-\u05ea\ufb1d-\ufb4f]")),
+    ("thai", re.compile(r"[\u0e01-\u0e3a\u0e40-\u0e4e]")),
+    ("devanagari", re.compile(r"[\u0900-\u097f]")),
+)
 
 # Controls, zero-width and byte-order characters, direction overrides, lone surrogates: no reader
 # sees them and no training text holds them. The zero-width joiner stays: emoji are made with it.
@@ -49,9 +67,18 @@ def clean_line(text: str) -> str:
     return " ".join(_INVISIBLE.sub("", text).split())
 
 
-def detect_direction(text: str) -> str:
-    """From Chinese ("zh-en") wherever there is a Chinese character, else "en-zh"."""
-    return "zh-en" if _HAN.search(text) else "en-zh"
+def directions_from(text: str, directions: Sequence[str]) -> list[str]:
+    """The directions whose source language the text may be in, judged by its script.
+
+    One character of a script other than Latin decides, if a source language is written in it:
+    Chinese text may hold English names, English text hardly ever Chinese. Without any, directions
+    from languages in Latin script remain.
+    """
+    scripts = {way: LANGUAGES[split_direction(way)[0]].script for way in directions}
+    for script, characters in _SCRIPTS:
+        if script in scripts.values() and characters.search(text):
+            return [way for way in directions if scripts[way] == script]
+    return [way for way in directions if scripts[way] == "latin"]
 
 
 def is_mostly_chinese(texts: Sequence[str]) -> bool:

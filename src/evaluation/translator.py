@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import CheckpointCorrupt, ConfigError, ModelError
-from src.evaluation.segments import clean_line, detect_direction, join_pieces, split_to_fit
+from src.evaluation.segments import clean_line, directions_from, join_pieces, split_to_fit
+from src.languages import split_direction
 from src.models.hub import CONFIG_FILE, find_model_folder, read_json
 from src.schema import Config
 from src.tokens.prompts import Prompt, build_prompt
@@ -28,6 +29,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "merges.txt")
 # its translation needs the rest.
 _SOURCE_SHARE = 0.6
 _SHORTEST_SOURCE = 8
+_SHOWN_CHARACTERS = 40
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,13 @@ class Translator:
             texts: Any text. Invisible characters are removed, runs of white space become one
                 space, an empty line stays empty, a line too long for the model is translated
                 sentence by sentence.
-            direction: None: from Chinese where a text holds any Chinese character, else from
-                English; a model with one direction uses that one.
+            direction: None: the one direction of the model whose source language the text may be
+                in, by its script; from Chinese where it holds any Chinese character, for example.
             progress: Called with the number of sentences done and of all.
 
         Raises:
             ModelError: If the model does not know the direction.
+            ConfigError: If none is given and several are possible.
         """
         documents = [[clean_line(line) for line in text.split("\n")] for text in texts]
         directions = [direction or self.direction_of(text) for text in texts]
@@ -129,8 +132,20 @@ class Translator:
         ]
 
     def direction_of(self, text: str) -> str:
-        """The direction in which `translate` takes a text when none is given."""
-        return self.directions[0] if len(self.directions) == 1 else detect_direction(text)
+        """The direction in which `translate` takes a text when none is given.
+
+        Raises:
+            ConfigError: If several are possible, or none.
+        """
+        if len(self.directions) == 1:
+            return self.directions[0]
+        found = directions_from(text, self.directions)
+        if len(found) != 1:
+            raise ConfigError(
+                f"'{text[:_SHOWN_CHARACTERS]}' may be for {' or '.join(found or self.directions)}, "
+                "its script does not tell; name one with --direction"
+            )
+        return found[0]
 
     def _split_long_lines(self, lines: dict[tuple[str, str], list[str]]) -> None:
         keys = list(lines)
@@ -210,11 +225,14 @@ def read_settings(folder: Path) -> ModelSettings:
         raise ModelError(
             f'{folder / CONFIG_FILE} has an unusable object "linguabridge": {ours!r}'
         ) from error
-    if not settings.directions or not all(way.count("-") == 1 for way in settings.directions):
+    try:
+        languages = [split_direction(str(way)) for way in settings.directions]
+    except ValueError as error:
         raise ModelError(
-            f"{folder / CONFIG_FILE} names the directions {list(settings.directions)}; "
-            'they must look like "en-zh"'
-        )
+            f"{folder / CONFIG_FILE} names a direction that is none: {error}"
+        ) from error
+    if not languages:
+        raise ModelError(f'{folder / CONFIG_FILE} names no direction such as "en-zh"')
     return settings
 
 
@@ -255,7 +273,7 @@ def _build_prompts(
 ) -> dict[str, Prompt]:
     try:
         return {
-            direction: build_prompt(settings.prompt, tokenizer, *direction.split("-"))
+            direction: build_prompt(settings.prompt, tokenizer, *split_direction(direction))
             for direction in settings.directions
         }
     except ConfigError as error:

@@ -1,27 +1,37 @@
 """Building and reading Qwen2 models, and the few things the rest of the house does with them.
 
 The layers are PaddleNLP's; this room alone imports it, so that a move to its successor costs one
-folder. Weights are read and written in the Hugging Face (torch) layout: linear weights stand
-`[out, in]` in files and `[in, out]` in memory.
+folder. How weights stand in files is `src.models.layout`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
 import paddle
-from numpy.typing import NDArray
 from paddle import Tensor
 from paddlenlp.transformers import Qwen2Config, Qwen2ForCausalLM
 
-from src.checkpoint.format import HostTensor, read_tensors
+from src.checkpoint.format import HostTensor
 from src.errors import ModelError
-from src.models.hub import CONFIG_FILE, find_model_folder, read_json, weight_files
+from src.models.hub import (
+    ADAPTER_FILE,
+    CONFIG_FILE,
+    find_model_folder,
+    is_adapter,
+    read_json,
+    weight_files,
+)
+from src.models.layout import host_arrays, named_weights, read_weights, set_tensors
+from src.models.lora import adapter_scaling, add_lora, merge_adapter, require_base
 from src.models.norm import RMSNorm
+from src.models.quantize import quantize_base
 from src.schema import ArchitectureConfig, TrainerConfig
+from src.schema.model_sizes import find_model_size, known_names
+from src.units import format_bytes, format_count
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +40,7 @@ Model: TypeAlias = Qwen2ForCausalLM
 """The model type that the rest of the house handles; only this room knows what it is."""
 
 _ROTARY_POSITIONS = 4096
-_FILE_PREFIX = "model."
-_MEMORY_PREFIX = "qwen2."
+_DEFAULT_ROTARY_BASE = 10_000.0
 _PUBLISHED_KEYS = (
     "vocab_size",
     "hidden_size",
@@ -63,6 +72,8 @@ def build_model(architecture: ArchitectureConfig, *, vocab_size: int, seed: int)
     config = Qwen2Config(
         vocab_size=vocab_size,
         max_position_embeddings=_ROTARY_POSITIONS,
+        bos_token_id=None,
+        eos_token_id=None,  # the tokenizer knows; see the published config.json
         **architecture.model_dump(),
     )
     return _finish(Qwen2ForCausalLM(config))
@@ -82,35 +93,47 @@ def load_model(name: str, *, dtype: FloatType = "float32") -> Model:
     folder = find_model_folder(name)
     if folder is None:
         return _finish(_download(name, dtype))
-    settings = read_json(folder / CONFIG_FILE)
-    if settings.get("model_type") != "qwen2":
-        raise ModelError(
-            f"{folder / CONFIG_FILE} says model_type={settings.get('model_type')!r}; "
-            "only qwen2 models are supported"
-        )
+    settings = _model_settings(folder / CONFIG_FILE)
     previous = paddle.get_default_dtype()
     paddle.set_default_dtype(dtype)
     try:
-        model = Qwen2ForCausalLM(Qwen2Config(**_known_settings(settings)))
+        model = Qwen2ForCausalLM(Qwen2Config(**settings))
     finally:
         paddle.set_default_dtype(previous)
-    weights: dict[str, HostTensor] = {}
-    for path in weight_files(folder):
-        weights.update(read_tensors(path))
-    set_weights(model, weights, source=str(folder))
+    set_weights(model, _folder_weights(folder), source=str(folder))
     return _finish(model)
+
+
+def stored_weights(name: str) -> dict[str, HostTensor]:
+    """The weights of a model in files' names, layout and types; adapters are merged.
+
+    Args:
+        name: As `load_model` takes it.
+
+    Raises:
+        ModelError, CheckpointCorrupt: As `load_model`.
+    """
+    folder = find_model_folder(name)
+    return weight_arrays(_download(name, "bfloat16")) if folder is None else _folder_weights(folder)
 
 
 def make_model(section: TrainerConfig, *, vocab_size: int) -> Model:
     """The model a training run starts from: `architecture` builds it, else `model_name` is read.
+
+    With `lora` its weights are frozen, in low bits where `quantization` says so, and adapters are
+    what is trained.
 
     Raises:
         ModelError: If the tokenizer has ids that the model's vocabulary lacks.
     """
     if section.architecture is not None:
         return build_model(section.architecture, vocab_size=vocab_size, seed=section.seed)
-    model = load_model(section.model_name)
+    model = load_model(section.model_name, dtype=_loaded_dtype(section))
     require_vocabulary(model, vocab_size=vocab_size, name=section.model_name)
+    if section.quantization != "none":
+        quantize_base(model, section.quantization)
+    if section.lora is not None:
+        add_lora(model, section.lora, seed=section.seed)
     return model
 
 
@@ -184,19 +207,13 @@ def logits(model: Model, hidden: Tensor) -> Tensor:
 
 def trainable_parameters(model: Model) -> dict[str, Tensor]:
     """Name in files → parameter, in name order, each shared parameter once."""
-    named = {_file_name(name): parameter for name, parameter in model.named_parameters()}
-    return {name: named[name] for name in sorted(named) if not named[name].stop_gradient}
+    named = named_weights(model)
+    return {name: value for name, value in named.items() if not value.stop_gradient}
 
 
 def weight_arrays(model: Model) -> dict[str, HostTensor]:
     """A copy of all weights in host memory, in Hugging Face names and layout."""
-    arrays = {}
-    for name, parameter in model.named_parameters():
-        array = parameter.numpy()
-        array = array.T if _is_transposed(name, array) else array
-        dtype = "BF16" if parameter.dtype == paddle.bfloat16 else None
-        arrays[_file_name(name)] = HostTensor.from_numpy(np.ascontiguousarray(array), dtype=dtype)
-    return dict(sorted(arrays.items()))
+    return host_arrays(named_weights(model))
 
 
 def set_weights(model: Model, weights: Mapping[str, HostTensor], *, source: str) -> None:
@@ -205,25 +222,8 @@ def set_weights(model: Model, weights: Mapping[str, HostTensor], *, source: str)
     Raises:
         ModelError: If a name is missing or unknown, or a shape differs.
     """
-    parameters = {_file_name(name): (name, value) for name, value in model.named_parameters()}
     ignored = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
-    missing = sorted(set(parameters) - set(weights))
-    unknown = sorted(set(weights) - set(parameters) - ignored)
-    if missing or unknown:
-        raise ModelError(
-            f"weights in {source} do not fit the model: "
-            f"missing {missing[:3] or 'none'}, unknown {unknown[:3] or 'none'}"
-        )
-    for name, (memory_name, parameter) in parameters.items():
-        tensor = weights[name]
-        array = tensor.data.reshape(tensor.shape)
-        array = array.T if _is_transposed(memory_name, array) else array
-        if list(array.shape) != list(parameter.shape):
-            raise ModelError(
-                f"{name} in {source} has shape {list(tensor.shape)}, "
-                f"the model needs {list(parameter.shape)} (in memory order)"
-            )
-        parameter.set_value(_to_device(array, tensor.dtype, parameter))
+    set_tensors(named_weights(model), weights, source=source, ignored=ignored)
 
 
 def published_config(model: Model) -> dict[str, object]:
@@ -232,8 +232,51 @@ def published_config(model: Model) -> dict[str, object]:
     return {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **values}
 
 
-def _known_settings(settings: Mapping[str, object]) -> dict[str, object]:
-    return {key: settings[key] for key in _PUBLISHED_KEYS if key in settings}
+def _model_settings(path: Path) -> dict[str, Any]:
+    """What PaddleNLP needs of a model's config.json, old and new spelling.
+
+    Raises:
+        ModelError: If it describes something that PaddleNLP's Qwen2 would compute otherwise.
+    """
+    settings = read_json(path)
+    if settings.get("model_type") != "qwen2":
+        raise ModelError(
+            f"{path} says model_type={settings.get('model_type')!r}; "
+            "only qwen2 models are supported"
+        )
+    # transformers 5 keeps the rotary base inside rope_parameters, older versions beside it.
+    rotary = settings.get("rope_parameters") or settings.get("rope_scaling") or {}
+    kind = rotary.get("rope_type", rotary.get("type", "default"))
+    if kind != "default":
+        raise ModelError(
+            f"{path} scales its positions (rope_type={kind!r}); only unscaled rotary positions "
+            "are supported, use the model as it was published"
+        )
+    if settings.get("use_sliding_window"):
+        raise ModelError(
+            f"{path} says use_sliding_window=true; only full attention is supported, use the "
+            "model as it was published"
+        )
+    base = rotary.get("rope_theta", settings.get("rope_theta", _DEFAULT_ROTARY_BASE))
+    known = {key: settings[key] for key in _PUBLISHED_KEYS if key in settings}
+    return {**known, "rope_theta": base}
+
+
+def _folder_weights(folder: Path) -> dict[str, HostTensor]:
+    if not is_adapter(folder):
+        return read_weights(weight_files(folder))
+    return merge_adapter(
+        stored_weights(require_base(folder)),
+        read_weights([folder / ADAPTER_FILE]),
+        scaling=adapter_scaling(folder),
+    )
+
+
+def _loaded_dtype(section: TrainerConfig) -> FloatType:
+    """Frozen weights are held in the low precision from the start; trained ones are cast later."""
+    if section.lora is None or section.fp16_opt_level != "O2":
+        return "float32"
+    return "float16" if section.fp16 else "bfloat16" if section.bf16 else "float32"
 
 
 def _finish(model: Model) -> Model:
@@ -252,25 +295,17 @@ def _download(name: str, dtype: FloatType) -> Model:
     try:
         return Qwen2ForCausalLM.from_pretrained(name, dtype=dtype, convert_from_torch=True)
     except Exception as error:  # PaddleNLP raises whatever its download client raises
+        reason = str(error).splitlines()[0] if str(error) else "no text"
         raise ModelError(
-            f"model {name} is not a local folder and could not be downloaded "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no text'}); "
-            "download it elsewhere and give the folder"
+            f"model {name} {_size_in_words(name)} is not a local folder and could not be "
+            f"downloaded ({type(error).__name__}: {reason}); download it elsewhere and give the "
+            "folder"
         ) from error
 
 
-def _to_device(array: NDArray[Any], dtype: str, parameter: Tensor) -> Tensor:
-    if dtype == "BF16":
-        # bfloat16 is the upper half of float32: widening is exact.
-        array = (array.astype(np.uint32) << 16).view(np.float32)
-    return paddle.to_tensor(np.ascontiguousarray(array)).astype(parameter.dtype)
-
-
-def _is_transposed(memory_name: str, array: NDArray[Any]) -> bool:
-    return array.ndim > 1 and "embed_tokens" not in memory_name
-
-
-def _file_name(memory_name: str) -> str:
-    if memory_name.startswith(_MEMORY_PREFIX):
-        return _FILE_PREFIX + memory_name.removeprefix(_MEMORY_PREFIX)
-    return memory_name
+def _size_in_words(name: str) -> str:
+    size = find_model_size(name)
+    if size is None:
+        return f"(none of the known {known_names()})"
+    weights = format_bytes(2 * size.parameters)
+    return f"({format_count(size.parameters)} parameters, {weights} in bfloat16)"

@@ -23,13 +23,18 @@ class _RMSNormFunction(paddle.autograd.PyLayer):
         normalised = rows * scale
         ctx.save_for_backward(normalised, scale, weight)
         ctx.shape = hidden.shape
+        ctx.is_hidden_frozen, ctx.is_weight_frozen = hidden.stop_gradient, weight.stop_gradient
         return (normalised * weight).reshape(hidden.shape)
 
     @staticmethod
-    def backward(ctx: Any, output_grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, output_grad: Tensor) -> tuple[Any, Any]:
+        # Paddle demands None for an input without gradient: a frozen weight beside an adapter,
+        # or a first layer whose embeddings are frozen.
         normalised, scale, weight = ctx.saved_tensor()
         rows_grad = output_grad.reshape(normalised.shape)
-        weight_grad = (rows_grad * normalised).sum(axis=0)
+        weight_grad = None if ctx.is_weight_frozen else (rows_grad * normalised).sum(axis=0)
+        if ctx.is_hidden_frozen:
+            return None, weight_grad
         scaled_grad = rows_grad * weight
         projection = (scaled_grad * normalised).mean(axis=-1, keepdim=True)
         hidden_grad = scale * (scaled_grad - normalised * projection)

@@ -98,9 +98,7 @@ def sparkline(values: Sequence[float], width: int = _SPARK_WIDTH) -> str:
         return ""
     width = min(width, len(values))
     edges = [len(values) * index // width for index in range(width + 1)]
-    means = [
-        sum(values[begin:end]) / (end - begin) for begin, end in pairwise(edges)
-    ]
+    means = [sum(values[begin:end]) / (end - begin) for begin, end in pairwise(edges)]
     low, high = min(means), max(means)
     span = (high - low) or 1.0
     return "".join(_SPARK[round((value - low) / span * (len(_SPARK) - 1))] for value in means)

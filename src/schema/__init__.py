@@ -19,6 +19,7 @@ from src.schema.data import (
 from src.schema.evaluation import EvaluationConfig, MonitoringConfig
 from src.schema.training import (
     ArchitectureConfig,
+    LoraConfig,
     StudentConfig,
     TeacherConfig,
     TrainerConfig,
@@ -31,6 +32,7 @@ __all__ = [
     "DataConfig",
     "EvaluationConfig",
     "FiltersConfig",
+    "LoraConfig",
     "MonitoringConfig",
     "NormaliseConfig",
     "Section",

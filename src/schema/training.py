@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from src.schema.base import Fraction, NonNegativeInt, PositiveInt, Section
+from src.schema.model_sizes import find_model_size, known_names
+
+LoraTarget = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+OptimizerName = Literal[
+    "adamw",
+    "adam",
+    "adamax",
+    "nadam",
+    "radam",
+    "lamb",
+    "rmsprop",
+    "adagrad",
+    "momentum",
+    "sgd",
+]
+MASTER_WEIGHT_OPTIMIZERS = ("adamw", "adam", "lamb", "momentum", "sgd")
+"""Those that Paddle lets keep float32 master copies of low-precision weights."""
+
+
+def _require_known_optimizer(value: object) -> object:
+    names = get_args(OptimizerName)
+    if value not in names:
+        raise ValueError(f"there is no optimizer {value!r} in Paddle; choose {', '.join(names)}")
+    return value
+
+
+def _require_distinct(targets: tuple[LoraTarget, ...]) -> tuple[LoraTarget, ...]:
+    if not targets or len(set(targets)) < len(targets):
+        raise ValueError(f"name at least one layer and each once, got {list(targets)}")
+    return targets
 
 
 class ArchitectureConfig(Section):
-    """Sizes of a Qwen2 model built from scratch."""
+    """Sizes of a Qwen2 model built from scratch; a name such as qwen2.5-0.5b stands for its own."""
 
     hidden_size: PositiveInt
     """Width; a multiple of num_attention_heads."""
@@ -27,6 +58,16 @@ class ArchitectureConfig(Section):
     initializer_range: float = Field(default=0.02, gt=0)
     """Standard deviation of the initial weights."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_named_sizes(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        size = find_model_size(value)
+        if size is None:
+            raise ValueError(f"no known model {value!r}; give its sizes, or one of {known_names()}")
+        return {key: each for key, each in asdict(size).items() if key in cls.model_fields}
+
     @model_validator(mode="after")
     def _check_heads(self) -> ArchitectureConfig:
         for width, heads in (
@@ -41,6 +82,21 @@ class ArchitectureConfig(Section):
         return self
 
 
+class LoraConfig(Section):
+    """Low-rank adapters: small matrices are trained beside frozen weights."""
+
+    r: PositiveInt = 16
+    """Rank: columns of the small matrices. More learn more and cost more memory."""
+    alpha: float = Field(default=32.0, gt=0)
+    """The adapter's output is scaled by alpha / r."""
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the adapter's inputs that is dropped while training."""
+    targets: Annotated[tuple[LoraTarget, ...], AfterValidator(_require_distinct)] = get_args(
+        LoraTarget
+    )
+    """Linear layers of every block that get an adapter."""
+
+
 class TrainerConfig(Section):
     """What teacher and student training share."""
 
@@ -49,6 +105,14 @@ class TrainerConfig(Section):
     PaddleNLP can download."""
     architecture: ArchitectureConfig | None = None
     """Builds a new model of these sizes instead of loading `model_name`'s weights."""
+    lora: LoraConfig | None = None
+    """Trains adapters on frozen weights, e.g. `{r: 16, alpha: 32}`. null: trains all weights."""
+    quantization: Literal["none", "int8", "nf4"] = "none"
+    """Bits of the frozen weights under an adapter: none keeps them, int8 halves their memory, nf4
+    quarters it. Needs lora, fp16 or bf16 with fp16_opt_level O2, and a GPU."""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Keeps an exponential moving average of the trained weights, of about 1 / (1 - ema_decay)
+    steps; it is what is evaluated and published. null: off."""
     use_paddlenlp: bool = True
     """Models are PaddleNLP's; false is refused, there is no other back end."""
     prompt: Literal["compact", "chatml"] = "compact"
@@ -79,14 +143,15 @@ class TrainerConfig(Section):
     """Shape of the decay from the peak to min_lr."""
     min_lr: float = Field(default=0.0, ge=0)
     """Learning rate at the last step (cosine and linear)."""
-    optimizer: Literal["adamw"] = "adamw"
-    """Update rule."""
-    adam_beta1: Fraction = 0.9
-    """AdamW's decay of the gradient mean."""
-    adam_beta2: Fraction = 0.98
-    """AdamW's decay of the squared gradient."""
+    optimizer: Annotated[OptimizerName, BeforeValidator(_require_known_optimizer)] = "adamw"
+    """Update rule, one of Paddle's."""
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Decay of the gradient mean (Adam's family, lamb), or the momentum (momentum)."""
+    adam_beta2: float = Field(default=0.98, ge=0, lt=1)
+    """Decay of the squared gradient (Adam's family, lamb, rmsprop)."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """Decoupled weight decay; norms and biases are exempt."""
+    """Weight decay, decoupled from the gradient in adamw and lamb, added to it in the others;
+    norms and biases are exempt."""
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Gradients are scaled down to this global norm; 0 switches clipping off."""
     max_seq_length: PositiveInt = 384
@@ -146,11 +211,39 @@ class TrainerConfig(Section):
                 not self.use_paddlenlp,
                 "use_paddlenlp=false: models come from PaddleNLP only; set it to true",
             ),
+            *self._adapter_problems(),
         ]
         found = [text for is_wrong, text in problems if is_wrong]
         if found:
             raise ValueError("; ".join(found))
         return self
+
+    def _adapter_problems(self) -> list[tuple[bool, str]]:
+        is_low, is_quantized = self.fp16 or self.bf16, self.quantization != "none"
+        return [
+            (
+                self.lora is not None and self.architecture is not None,
+                "lora trains adapters of a finished model, and architecture builds a random one; "
+                "set architecture to null and model_name to a model, or lora to null",
+            ),
+            (
+                is_quantized and self.lora is None,
+                f"quantization={self.quantization} freezes the weights in low bits, so there is "
+                "nothing to train without lora; set lora, or quantization to none",
+            ),
+            (
+                is_quantized and not (is_low and self.fp16_opt_level == "O2"),
+                f"quantization={self.quantization} computes in low precision only; set bf16=true "
+                "(or fp16=true) and fp16_opt_level=O2",
+            ),
+            (
+                is_low
+                and self.fp16_opt_level == "O2"
+                and self.optimizer not in MASTER_WEIGHT_OPTIMIZERS,
+                f"optimizer={self.optimizer} keeps no float32 copies of the weights, which "
+                f"fp16_opt_level=O2 needs; choose {', '.join(MASTER_WEIGHT_OPTIMIZERS)}, or O1",
+            ),
+        ]
 
 
 class TeacherConfig(TrainerConfig):

@@ -1,8 +1,9 @@
 """Running tasks in worker processes, where a lost process is an error and never a shorter result.
 
 The pools of the standard library do not say which task died with its worker; here each worker has
-its own pipe and holds one task at a time, so the parent always knows. Workers are spawned, not
-forked: a fork would copy the locks of whatever threads the parent runs.
+its own pipe and holds one task at a time, so the parent always knows. Workers are forked from a
+server process without threads: a fork of the parent would copy the locks of whatever threads it
+runs, and a spawned worker would import everything again, seconds for each.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Generic, TypeVar
 
 from src.errors import WorkerLost
@@ -27,7 +28,7 @@ _RSS_UNIT = 1024  # Linux reports kibibytes
 
 @dataclass
 class _Worker(Generic[Task]):
-    process: SpawnProcess
+    process: ForkServerProcess
     pipe: Connection
     tasks: list[Task]  # none or one
 
@@ -94,7 +95,7 @@ def peak_memory_bytes() -> int:
 
 
 def _start(function: Callable[[Task], Result]) -> _Worker[Task]:
-    context = multiprocessing.get_context("spawn")
+    context = _context(function.__module__)
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(function, theirs), daemon=True)
     # Ctrl-C reaches the whole process group; the parent decides what it means. The new process
@@ -106,6 +107,13 @@ def _start(function: Callable[[Task], Result]) -> _Worker[Task]:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
     theirs.close()  # else the end of the worker would not end its pipe
     return _Worker(process, ours, [])
+
+
+def _context(module: str) -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    # Counts for the first start only; what is not loaded then, workers load themselves.
+    context.set_forkserver_preload([module])
+    return context
 
 
 def _hand_over(worker: _Worker[Task], waiting: list[Task], describe: Callable[[Task], str]) -> None:

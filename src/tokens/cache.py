@@ -1,106 +1,34 @@
 """The token cache: every pair tokenised once, in files that training maps into memory.
 
-    MANIFEST.json                       written last; a folder without it is not a cache
-    train/shard-00000.en.ids            uint32, little endian: all English sides, one after another
-    train/shard-00000.en.offsets        uint64, little endian, pairs + 1: where each side begins
-    train/shard-00000.zh.ids  …         the same for Chinese; then dev/ and test/
+    MANIFEST.json                           written last; a folder without it is not a cache
+    train/en-zh/shard-00000.en.ids          all English sides, one after another: uint32, little
+                                            endian
+    train/en-zh/shard-00000.en.offsets      where each side begins, pairs + 1: uint64, little endian
+    train/en-zh/shard-00000.zh.ids  …       the same for Chinese; then other pairs of languages;
+                                            then dev/ and test/
 
 Sides lie apart and without prompt, so one cache serves both directions and every prompt. The
-manifest holds fingerprints of text and tokenizer, and size and SHA-256 of every file.
-
-A cache is whole or absent: it is built in a hidden sibling folder that takes the place of the old
-one at the end. Two renames are needed for that, as no file system swaps folders portably; whoever
-finds the work of a process killed between them uses the old cache, which lies beside.
+manifest holds fingerprints of text and tokenizer, and size and SHA-256 of every file. It is made
+by `src.tokens.write_cache`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from src.errors import CacheMismatch, DataError
-from src.files import flush_to_disk, write_text
-from src.tokens.shard_writer import ShardWriter
-from src.tokens.split import TokenSplit, shard_stem
+from src.tokens.split import SegmentShards, TokenSplit, segment_folder
 
-if TYPE_CHECKING:
-    from src.tokens.tokenizer import Tokenizer
+__all__ = ["TokenCache", "TokenSplit"]
 
-__all__ = ["TokenCache", "TokenSplit", "write_token_cache"]
-
-FORMAT = "linguabridge-tokens/1"
+FORMAT = "linguabridge-tokens/2"
 MANIFEST = "MANIFEST.json"
-_SHARD_PAIRS = 4_000_000
 _HASH_BLOCK_BYTES = 1 << 20
-
-TextBatches = Iterable[tuple[Sequence[str], Sequence[str]]]
-
-
-def write_token_cache(
-    folder: Path,
-    *,
-    splits: Mapping[str, TextBatches],
-    tokenizer: Tokenizer,
-    languages: tuple[str, str] = ("en", "zh"),
-    text_fingerprint: str,
-    progress: Callable[[int], None] | None = None,
-    shard_pairs: int = _SHARD_PAIRS,
-) -> Path:
-    """Tokenises all splits and puts the cache at `folder`, whole or not at all.
-
-    One writer per folder at a time; what a killed one left is removed.
-
-    Args:
-        folder: An older cache there is replaced when the new one is whole.
-        splits: Per split, batches of the sides in the order of `languages`. Batches of a
-            thousand pairs and more take the fast encoder.
-        tokenizer: Encodes both sides.
-        languages: Names of the two sides.
-        text_fingerprint: Identifies the text; training refuses a cache of another.
-        progress: Called after each batch with the number of pairs it held.
-        shard_pairs: Pairs in a shard.
-
-    Returns:
-        `folder`.
-
-    Raises:
-        DataError: If a batch has sides of different length, or `folder` holds something else.
-        OSError: If the disk is full or cannot be written.
-    """
-    partial, previous = _sibling(folder, "partial"), _sibling(folder, "previous")
-    _refuse_foreign_folder(folder)
-    if previous.exists() and not folder.exists():
-        previous.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        entries = {
-            name: _write_split(partial, name, batches, tokenizer, languages, progress, shard_pairs)
-            for name, batches in splits.items()
-        }
-        manifest = {
-            "format": FORMAT,
-            "languages": list(languages),
-            "text_fingerprint": text_fingerprint,
-            "tokenizer_fingerprint": tokenizer.fingerprint,
-            "vocab_size": tokenizer.vocab_size,
-            "splits": entries,
-        }
-        write_text(partial / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-        if folder.exists():
-            folder.rename(previous)
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    flush_to_disk(folder.parent)
-    shutil.rmtree(previous, ignore_errors=True)
-    return folder
 
 
 @dataclass(frozen=True)
@@ -109,18 +37,16 @@ class TokenCache:
 
     Attributes:
         folder: Where it lies.
-        languages: Names of the two sides.
         text_fingerprint: Of the text it was made from.
         tokenizer_fingerprint: Of the tokenizer that made it.
         vocab_size: Highest possible id + 1.
     """
 
     folder: Path
-    languages: tuple[str, ...]
     text_fingerprint: str
     tokenizer_fingerprint: str
     vocab_size: int
-    _shards: Mapping[str, tuple[int, ...]]
+    _splits: Mapping[str, tuple[SegmentShards, ...]]
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = False) -> TokenCache:
@@ -133,25 +59,23 @@ class TokenCache:
         Raises:
             DataError: If there is no cache, or it is damaged or of a newer format.
         """
-        if not folder.exists() and _sibling(folder, "previous").exists():
-            folder = _sibling(folder, "previous")
+        if not folder.exists() and sibling(folder, "previous").exists():
+            folder = sibling(folder, "previous")
         manifest = _read_manifest(folder)
         try:
-            shards = {
-                name: tuple(int(shard["pairs"]) for shard in entry["shards"])
+            splits = {
+                name: tuple(
+                    _open_segment(folder, name, segment, verify=verify)
+                    for segment in entry["segments"]
+                )
                 for name, entry in manifest["splits"].items()
             }
-            for name, entry in manifest["splits"].items():
-                for shard in entry["shards"]:
-                    for file, facts in shard["files"].items():
-                        _check_file(folder / name / file, facts, verify=verify)
             return cls(
                 folder=folder,
-                languages=tuple(manifest["languages"]),
                 text_fingerprint=str(manifest["text_fingerprint"]),
                 tokenizer_fingerprint=str(manifest["tokenizer_fingerprint"]),
                 vocab_size=int(manifest["vocab_size"]),
-                _shards=shards,
+                _splits=splits,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
@@ -184,74 +108,41 @@ class TokenCache:
         Raises:
             DataError: If there is no such split, or its files contradict each other.
         """
-        if name not in self._shards:
+        if name not in self._splits:
             raise DataError(
                 f"token cache {self.folder} has no split '{name}', only "
-                f"{', '.join(self._shards) or 'none'}"
+                f"{', '.join(self._splits) or 'none'}"
             )
-        return TokenSplit(self.folder, name, self.languages, self._shards[name])
+        return TokenSplit(self.folder, name, self._splits[name])
 
 
-def _write_split(
-    partial: Path,
-    name: str,
-    batches: TextBatches,
-    tokenizer: Tokenizer,
-    languages: tuple[str, str],
-    progress: Callable[[int], None] | None,
-    shard_pairs: int,
-) -> dict[str, Any]:
-    """Writes one split; returns its entry in the manifest."""
-    (partial / name).mkdir(parents=True)
-    shards: list[dict[str, Any]] = []
-    tokens = dict.fromkeys(languages, 0)
-    writer = ShardWriter(shard_stem(partial, name, 0), languages)
+def is_current(folder: Path, *, text_fingerprint: str, tokenizer_fingerprint: str) -> bool:
+    """Whether a whole cache of this version lies there, made from this text and tokenizer."""
     try:
-        for sides in batches:
-            first, second = sides
-            if len(first) != len(second):
-                raise DataError(
-                    f"split {name}: a batch has {len(first)} {languages[0]} and {len(second)} "
-                    f"{languages[1]} sentences; pairs must stay aligned"
-                )
-            encoded = [tokenizer.encode_batch(side) for side in sides]
-            begin = 0
-            while begin < len(first):
-                end = min(len(first), begin + shard_pairs - writer.pairs)
-                counts = writer.append([side[begin:end] for side in encoded])
-                tokens = {key: tokens[key] + counts[key] for key in languages}
-                begin = end
-                if writer.pairs == shard_pairs:
-                    shards.append(writer.finish())
-                    writer = ShardWriter(shard_stem(partial, name, len(shards)), languages)
-            if progress is not None:
-                progress(len(first))
-        if writer.pairs:
-            shards.append(writer.finish())
-    finally:
-        writer.close()
-    flush_to_disk(partial / name)
-    return {
-        "pairs": sum(shard["pairs"] for shard in shards),
-        "tokens": tokens,
-        "shards": shards,
-    }
+        cache = TokenCache.open(folder)
+        cache.require(
+            text_fingerprint=text_fingerprint, tokenizer_fingerprint=tokenizer_fingerprint
+        )
+    except DataError:
+        return False
+    return cache.folder == folder
 
 
-def _sibling(folder: Path, state: str) -> Path:
+def sibling(folder: Path, state: str) -> Path:
+    """The hidden folder beside a cache that holds another state of it."""
     return folder.with_name(f".{folder.name}.{state}")
 
 
-def _refuse_foreign_folder(folder: Path) -> None:
-    """A folder is only replaced if everything in it can come from this module."""
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder} is a file; a token cache is a folder. Move the file away")
-    for path in folder.rglob("*"):
-        if path.is_file() and path.name != MANIFEST and not path.name.startswith("shard-"):
-            raise DataError(
-                f"{folder} holds {path.relative_to(folder)}, which is no part of a token cache; "
-                "move it away or set another data.output_dir"
-            )
+def _open_segment(
+    folder: Path, split: str, segment: Mapping[str, Any], *, verify: bool
+) -> SegmentShards:
+    left, right = segment["languages"]
+    languages = (str(left), str(right))
+    for shard in segment["shards"]:
+        for file, facts in shard["files"].items():
+            path = segment_folder(folder, split, languages) / file
+            _check_file(path, facts, verify=verify)
+    return SegmentShards(languages, tuple(int(shard["pairs"]) for shard in segment["shards"]))
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

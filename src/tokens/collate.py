@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from src.languages import split_direction
+from src.tokens.columns import IntArray
 from src.tokens.prompts import Prompt
-from src.tokens.split import IntArray, Sides, TokenSplit, spans
+from src.tokens.split import Sides, TokenSplit, spans
 
 MicroBatch = dict[str, IntArray]
 
@@ -22,8 +24,11 @@ MicroBatch = dict[str, IntArray]
 class Collator:
     """Builds micro-batches of one split.
 
-    An item is a pair in one direction: item `i` is pair `i // D` in direction `i % D`, where D is
-    the number of directions.
+    An item is a pair in one direction: item `i` is row `i // D` in direction `i % D`, where D is
+    the number of directions. Only directions between the row's own languages exist.
+
+    Attributes:
+        rows: Per direction, the rows that can be read in it; none where the split has no text.
     """
 
     def __init__(
@@ -45,12 +50,13 @@ class Collator:
         self._split = split
         self._prompts = tuple(prompts)
         self._pad_id = pad_id
-        # Per direction: lengths of the prompt's parts, and which language is the source.
+        # Per direction: lengths of the prompt's parts, and which side is the source.
         self._overheads = np.array([prompt.overhead for prompt in prompts], dtype=np.int64)
         self._prefixes = np.array([len(prompt.prefix) for prompt in prompts], dtype=np.int64)
         self._suffixes = np.array([len(prompt.suffix) for prompt in prompts], dtype=np.int64)
-        sources = [language_pair.split("-")[0] for language_pair in language_pairs]
-        self._first_is_source = np.array([name == split.languages[0] for name in sources])
+        places = [split.rows_of(*split_direction(direction)) for direction in language_pairs]
+        self.rows = tuple(rows for rows, _ in places)
+        self._left_is_source = np.array([side == 0 for _, side in places])
 
     def lengths(self, items: IntArray) -> IntArray:
         """Tokens of each item's whole sequence: int64 `[B]`."""
@@ -58,25 +64,26 @@ class Collator:
 
     def locate(self, items: IntArray) -> Located:
         """Looks up where the items lie and how long they are; reads no ids."""
-        pairs, ways = np.divmod(items, len(self._prompts))
-        first, second = (self._split.locate(name, pairs) for name in self._split.languages)
-        first_is_source = self._first_is_source[ways]
+        rows, ways = np.divmod(items, len(self._prompts))
+        left, right = (self._split.locate(side, rows) for side in (0, 1))
+        left_is_source = self._left_is_source[ways]
         return Located(
             ways=ways,
-            sides=(first, second),
-            first_is_source=first_is_source,
-            lengths=first.lengths + second.lengths + self._overheads[ways],
-            target_lengths=np.where(first_is_source, second.lengths, first.lengths)
+            sides=(left, right),
+            left_is_source=left_is_source,
+            lengths=left.lengths + right.lengths + self._overheads[ways],
+            target_lengths=np.where(left_is_source, right.lengths, left.lengths)
             + self._suffixes[ways],
         )
 
     def find_too_long(self, max_seq_length: int) -> list[IntArray]:
-        """Per direction, the pairs whose sequence exceeds the limit; reads all lengths once."""
+        """Per direction, the rows whose sequence exceeds the limit; reads each length once."""
         rooms = [max_seq_length - prompt.overhead for prompt in self._prompts]
         found: list[list[IntArray]] = [[np.empty(0, dtype=np.int64)] for _ in rooms]
         for begin, lengths in self._split.pair_lengths():
-            for room, parts in zip(rooms, found, strict=True):
-                parts.append(begin + np.flatnonzero(lengths > room))
+            for room, rows, parts in zip(rooms, self.rows, found, strict=True):
+                if begin in rows:
+                    parts.append(begin + np.flatnonzero(lengths > room))
         return [np.concatenate(parts) for parts in found]
 
     def micro_batches(self, located: Located, sizes: Sequence[int]) -> list[MicroBatch]:
@@ -96,19 +103,15 @@ class Collator:
 
     def _join(self, located: Located) -> _Sequences:
         ways, lengths = located.ways, located.lengths
-        first, second = located.sides
         begins = np.cumsum(lengths) - lengths
         target_begins = begins + lengths - located.target_lengths
         source_begins = begins + self._prefixes[ways]
         ids = np.empty(int(lengths.sum()), dtype=np.int64)
-        for language, side, is_source in zip(
-            self._split.languages,
-            (first, second),
-            (located.first_is_source, ~located.first_is_source),
-            strict=True,
+        for number, (side, is_source) in enumerate(
+            zip(located.sides, (located.left_is_source, ~located.left_is_source), strict=True)
         ):
             side_begins = np.where(is_source, source_begins, target_begins)
-            ids[spans(side_begins, side.lengths)] = self._split.read(language, side)
+            ids[spans(side_begins, side.lengths)] = self._split.read(number, side)
         for way, prompt in enumerate(self._prompts):
             rows = ways == way
             _place(ids, begins[rows], prompt.prefix)
@@ -123,25 +126,25 @@ class Located:
 
     Attributes:
         ways: Direction of each item `[B]`.
-        sides: Where the sides lie, in the order of the split's languages.
-        first_is_source: Whether the first language is the source `[B]`.
+        sides: Where the left and the right sides lie.
+        left_is_source: Whether the left side is the source `[B]`.
         lengths: Tokens of each whole sequence `[B]`.
         target_lengths: Tokens that the loss counts, target and suffix `[B]`.
     """
 
     ways: IntArray
     sides: tuple[Sides, Sides]
-    first_is_source: NDArray[np.bool_]
+    left_is_source: NDArray[np.bool_]
     lengths: IntArray
     target_lengths: IntArray
 
     def take(self, rows: IntArray) -> Located:
         """These rows of all columns."""
-        first, second = (Sides(*(column[rows] for column in side)) for side in self.sides)
+        left, right = (Sides(*(column[rows] for column in side)) for side in self.sides)
         return Located(
             self.ways[rows],
-            (first, second),
-            self.first_is_source[rows],
+            (left, right),
+            self.left_is_source[rows],
             self.lengths[rows],
             self.target_lengths[rows],
         )

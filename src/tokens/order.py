@@ -1,6 +1,6 @@
 """Which items come at which step: a pure function of (seed, epoch, batch).
 
-An item is a pair in one direction: item `i` is pair `i // directions` in direction
+An item is a pair in one direction: item `i` is row `i // directions` in direction
 `i % directions`. No shuffled list is kept and nothing is replayed: a keyed bijection over the
 items gives the item at any position directly. Consecutive positions form windows; a window is
 sorted by length and cut into global batches of nearly equal length (little padding), which are
@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
+from src.tokens.columns import IntArray
+
 WINDOW_ITEMS = 32_768
 """Items sorted together. With 10,000 and more, 98 % of computed positions are real tokens."""
 
@@ -80,12 +81,12 @@ class Selection:
     """The items that take part, numbered from 0 without holes.
 
     What is left out (pairs that are too long) is usually a small part, so only that part is
-    stored: the kept pairs from the end of the corpus stand in for the left-out ones before.
+    stored: the kept pairs from the end of a direction's rows stand in for the left-out ones before.
     """
 
     def __init__(
         self,
-        pairs: int,
+        rows: Sequence[range],
         left_out: Sequence[IntArray],
         *,
         limits: Sequence[int | None],
@@ -94,15 +95,15 @@ class Selection:
         """Numbers the items.
 
         Args:
-            pairs: Pairs in the corpus.
-            left_out: Per direction, the numbers of pairs that take no part, ascending.
+            rows: Per direction, the rows that have it.
+            left_out: Per direction, which of these take no part, ascending.
             limits: Per direction, the largest number of pairs; which ones is pseudo-random and
                 the same in every epoch. None takes all.
             seed: Decides which ones.
         """
         self._directions = [
-            _Direction(pairs, numbers, limit, derive_key(seed, "subset", direction))
-            for direction, (numbers, limit) in enumerate(zip(left_out, limits, strict=True))
+            _Direction(*parts, derive_key(seed, "subset", direction))
+            for direction, parts in enumerate(zip(rows, left_out, limits, strict=True))
         ]
         sizes = [direction.size for direction in self._directions]
         self._starts = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
@@ -116,28 +117,31 @@ class Selection:
         items = np.empty_like(numbers)
         for way, direction in enumerate(self._directions):
             here = ways == way
-            pairs = direction(numbers[here] - self._starts[way])
-            items[here] = pairs * len(self._directions) + way
+            rows = direction(numbers[here] - self._starts[way])
+            items[here] = rows * len(self._directions) + way
         return items
 
 
 class _Direction:
-    """The pairs that take part in one direction, numbered from 0 without holes."""
+    """The rows that take part in one direction, numbered from 0 without holes."""
 
-    def __init__(self, pairs: int, left_out: IntArray, limit: int | None, key: int) -> None:
-        kept = pairs - len(left_out)
+    def __init__(self, rows: range, left_out: IntArray, limit: int | None, key: int) -> None:
+        kept = len(rows) - len(left_out)
+        left_out = left_out - rows.start
+        self._first_row = rows.start
         self._holes = left_out[left_out < kept]
-        self._fillers = np.setdiff1d(np.arange(kept, pairs, dtype=np.int64), left_out)
+        self._fillers = np.setdiff1d(np.arange(kept, len(rows), dtype=np.int64), left_out)
         self._subset = Permutation(kept, key) if limit is not None and limit < kept else None
         self.size = kept if limit is None else min(kept, limit)
 
     def __call__(self, numbers: IntArray) -> IntArray:
         if self._subset is not None:
             numbers = self._subset(numbers)
-        if not len(self._holes):
-            return numbers
-        nearest = np.minimum(np.searchsorted(self._holes, numbers), len(self._holes) - 1)
-        return np.where(self._holes[nearest] == numbers, self._fillers[nearest], numbers)
+        if len(self._holes):
+            nearest = np.minimum(np.searchsorted(self._holes, numbers), len(self._holes) - 1)
+            is_hole = self._holes[nearest] == numbers
+            numbers = np.where(is_hole, self._fillers[nearest], numbers)
+        return self._first_row + numbers
 
 
 class StreamOrder:

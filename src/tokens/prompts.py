@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from src.errors import ConfigError, ModelError
+from src.errors import ConfigError
+from src.languages import LANGUAGES, split_direction
 
 if TYPE_CHECKING:
     from src.tokens.tokenizer import Tokenizer
-
-LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}
 
 
 @dataclass(frozen=True)
@@ -54,21 +53,21 @@ def build_prompt(
     """The prompt of one direction.
 
     Args:
-        kind: "compact" is source, one direction marker, target. "chatml" is Qwen's chat format:
+        kind: "compact" is source, direction marker, target. "chatml" is Qwen's chat format:
             a user turn with the instruction and the source, an assistant turn with the target,
             no system turn.
         tokenizer: Gives the ids; must have the special tokens of the kind.
-        source_language: "en" or "zh".
-        target_language: "en" or "zh".
+        source_language: A code of `src.languages`, e.g. "en".
+        target_language: Another one.
 
     Raises:
         ConfigError: If the kind or a language is unknown.
         ModelError: If the tokenizer lacks the special tokens.
     """
     for language in (source_language, target_language):
-        if language not in LANGUAGE_NAMES:
+        if language not in LANGUAGES:
             raise ConfigError(
-                f"language '{language}' is not supported; use one of {', '.join(LANGUAGE_NAMES)}"
+                f"language '{language}' is not supported; use one of {', '.join(LANGUAGES)}"
             )
     if kind == "compact":
         return _compact(tokenizer, target_language)
@@ -79,26 +78,19 @@ def build_prompt(
 
 def build_prompts(kind: str, tokenizer: Tokenizer, directions: Sequence[str]) -> tuple[Prompt, ...]:
     """One prompt for each direction such as "en-zh", in order; raises as `build_prompt`."""
-    pairs = (direction.split("-") for direction in directions)
+    pairs = map(split_direction, directions)
     return tuple(build_prompt(kind, tokenizer, source, target) for source, target in pairs)
 
 
 def _compact(tokenizer: Tokenizer, target_language: str) -> Prompt:
-    marker = tokenizer.marker_ids.get(target_language)
-    if marker is None:
-        raise ModelError(
-            f"tokenizer {tokenizer.name} has no direction marker <to_{target_language}>, "
-            "which the compact prompt needs; use prompt: chatml"
-        )
-    return Prompt(prefix=(), infix=(marker,), suffix=(tokenizer.eos_id,))
+    marker = tokenizer.marker(target_language)
+    return Prompt(prefix=(), infix=marker, suffix=(tokenizer.eos_id,))
 
 
 def _chatml(tokenizer: Tokenizer, source_language: str, target_language: str) -> Prompt:
     start, end = tokenizer.special_id("<|im_start|>"), tokenizer.special_id("<|im_end|>")
-    instruction = (
-        f"user\nTranslate the following text from {LANGUAGE_NAMES[source_language]} "
-        f"to {LANGUAGE_NAMES[target_language]}.\n\n"
-    )
+    source, target = (LANGUAGES[code].name for code in (source_language, target_language))
+    instruction = f"user\nTranslate the following text from {source} to {target}.\n\n"
     return Prompt(
         prefix=(start, *tokenizer.encode(instruction)),
         infix=(end, *tokenizer.encode("\n"), start, *tokenizer.encode("assistant\n")),

@@ -6,45 +6,58 @@ Ids go to the disk as they come; offsets (8 bytes a pair) are kept until the sha
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from src.files import flush_to_disk
+from src.tokens.columns import IdColumn, IntArray
 from src.tokens.split import ID_DTYPE, OFFSET_DTYPE, column_paths
 
 
 class ShardWriter:
-    """The files of one shard; nothing is created before the first pair comes."""
+    """The files of one shard.
 
-    def __init__(self, stem: Path, languages: Sequence[str]) -> None:
-        self.pairs = 0
-        self._columns = {
-            language: _ColumnWriter(*column_paths(stem, language)) for language in languages
-        }
+    Args:
+        stem: Their path without language and kind, in an existing folder.
+        languages: Of the two sides.
+    """
 
-    def append(self, sides: Sequence[Sequence[Sequence[int]]]) -> dict[str, int]:
-        """Adds pairs; returns the number of ids added per language."""
-        self.pairs += len(sides[0])
-        return {
-            language: column.append(side)
-            for (language, column), side in zip(self._columns.items(), sides, strict=True)
-        }
+    def __init__(self, stem: Path, languages: tuple[str, str]) -> None:
+        self._languages = languages
+        self._columns = [_ColumnWriter(*column_paths(stem, name)) for name in languages]
+
+    def append(self, left: IdColumn, right: IdColumn) -> None:
+        """Adds pairs."""
+        for column, side in zip(self._columns, (left, right), strict=True):
+            column.append(side)
 
     def finish(self) -> dict[str, Any]:
         """Brings all files to the disk; returns the shard's entry in the manifest."""
         files: dict[str, Any] = {}
-        for column in self._columns.values():
+        for column in self._columns:
             files.update(column.finish())
-        return {"pairs": self.pairs, "files": files}
+        return {
+            "pairs": self._columns[0].rows,
+            "tokens": {
+                name: column.ids
+                for name, column in zip(self._languages, self._columns, strict=True)
+            },
+            "files": files,
+        }
 
-    def close(self) -> None:
-        """Gives the files back, finished or not."""
-        for column in self._columns.values():
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for column in self._columns:
             column.close()
 
 
@@ -52,30 +65,27 @@ class _ColumnWriter:
     """Ids and offsets of one language of a shard."""
 
     def __init__(self, ids_path: Path, offsets_path: Path) -> None:
+        self.rows = 0
+        self.ids = 0
         self._ids_path = ids_path
         self._offsets_path = offsets_path
-        self._ids_file: BinaryIO | None = None
+        self._ids_file = ids_path.open("wb")
         self._digest = hashlib.sha256()
-        self._lengths: list[NDArray[np.uint64]] = []
+        self._lengths: list[IntArray] = []
 
-    def append(self, sides: Sequence[Sequence[int]]) -> int:
-        """Adds sides; returns the number of ids added."""
-        lengths = np.fromiter(map(len, sides), dtype=OFFSET_DTYPE, count=len(sides))
-        total = int(lengths.sum())
-        ids = np.fromiter(itertools.chain.from_iterable(sides), dtype=ID_DTYPE, count=total)
-        if self._ids_file is None:
-            self._ids_file = self._ids_path.open("wb")
-        self._ids_file.write(ids.data)
-        self._digest.update(ids.data)
-        self._lengths.append(lengths)
-        return total
+    def append(self, column: IdColumn) -> None:
+        values = np.ascontiguousarray(column.values, ID_DTYPE)
+        self._ids_file.write(values.data)
+        self._digest.update(values.data)
+        self._lengths.append(column.lengths)
+        self.rows += len(column.lengths)
+        self.ids += len(values)
 
     def finish(self) -> dict[str, dict[str, Any]]:
         """Brings both files to the disk; returns size and SHA-256 by file name."""
         self.close()
-        lengths = np.concatenate(self._lengths)
-        offsets = np.zeros(len(lengths) + 1, dtype=OFFSET_DTYPE)
-        np.cumsum(lengths, out=offsets[1:])
+        offsets = np.zeros(self.rows + 1, dtype=OFFSET_DTYPE)
+        np.cumsum(np.concatenate([*self._lengths, np.zeros(0, np.int64)]), out=offsets[1:])
         self._offsets_path.write_bytes(offsets.data)
         digests = {
             self._ids_path: self._digest.hexdigest(),
@@ -89,5 +99,4 @@ class _ColumnWriter:
         }
 
     def close(self) -> None:
-        if self._ids_file is not None:
-            self._ids_file.close()
+        self._ids_file.close()

@@ -1,8 +1,9 @@
 """One split of a token cache, read through memory maps.
 
-A split is a list of shards; a shard holds, per language, all ids one after another and the offset
-at which each pair begins. Opening maps files and reads nothing else, so that it takes time in
-proportion to the number of shards, not of pairs. All access is by arrays of pair numbers.
+A split is a list of segments, one for each pair of languages that has text; a segment is a list of
+shards; a shard holds, per side, all ids one after another and the offset at which each pair begins.
+Opening maps files and reads nothing else, so that it takes time in proportion to the number of
+shards, not of pairs. All access is by arrays of row numbers, which run through all segments.
 """
 
 from __future__ import annotations
@@ -15,18 +16,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import DataError
+from src.tokens.columns import IdArray, IntArray
 
 ID_DTYPE = np.dtype("<u4")
 OFFSET_DTYPE = np.dtype("<u8")
 
-IdArray = NDArray[np.uint32]
-IntArray = NDArray[np.int64]
+
+class SegmentShards(NamedTuple):
+    """What a segment consists of.
+
+    Attributes:
+        languages: Of its left and right sides.
+        pairs: Pairs in each shard.
+    """
+
+    languages: tuple[str, str]
+    pairs: tuple[int, ...]
 
 
 class _Column(NamedTuple):
-    """One language of one shard."""
+    """One side of one shard; `view` is of `ids`."""
 
     ids: IdArray
+    view: memoryview
     offsets: NDArray[np.uint64]
 
 
@@ -45,121 +57,127 @@ class Sides(NamedTuple):
 
 
 class TokenSplit:
-    """Pairs of token ids, numbered from 0 over all shards.
+    """Pairs of token ids, in rows numbered from 0 over all shards of all segments.
 
-    Can be sent to worker processes: they map the same files again.
+    A pair has a left side (0) and a right side (1). Can be sent to worker processes: they map the
+    same files again.
 
     Attributes:
         name: "train", "dev" or "test".
-        languages: Languages of the two sides.
+        segments: Languages of left and right side → their rows.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        name: str,
-        languages: Sequence[str],
-        shard_pairs: Sequence[int],
-    ) -> None:
+    def __init__(self, folder: Path, name: str, segments: Sequence[SegmentShards]) -> None:
         """Maps the files of all shards.
 
         Args:
             folder: Folder of the cache.
             name: Folder of the split inside it.
-            languages: Languages of the two sides.
-            shard_pairs: Pairs in each shard.
+            segments: In the order of the rows.
 
         Raises:
             DataError: If a file is missing or its size contradicts the number of pairs.
         """
         self.name = name
-        self.languages = tuple(languages)
-        self._folder = folder
-        self._shard_pairs = tuple(shard_pairs)
-        # starts[s] is the number of the first pair of shard s; the last entry is the total.
+        self.segments: dict[tuple[str, str], range] = {}
+        self._origin = (folder, name, tuple(segments))
+        self._columns: tuple[list[_Column], list[_Column]] = ([], [])
+        shard_pairs: list[int] = []
+        for languages, pairs in segments:
+            begin = sum(shard_pairs)
+            self.segments[languages] = range(begin, begin + sum(pairs))
+            shard_pairs += pairs
+            for number, count in enumerate(pairs):
+                stem = shard_stem(folder, name, languages, number)
+                for columns, language in zip(self._columns, languages, strict=True):
+                    columns.append(_map_column(stem, language, count))
+        # starts[s] is the first row of shard s; the last entry is the number of rows.
         self._starts = np.concatenate(([0], np.cumsum(shard_pairs, dtype=np.int64)))
-        self._columns = {
-            language: [
-                _map_column(shard_stem(folder, name, shard), language, pairs)
-                for shard, pairs in enumerate(self._shard_pairs)
-            ]
-            for language in self.languages
-        }
 
     def __reduce__(self) -> tuple[object, ...]:
-        return TokenSplit, (self._folder, self.name, self.languages, self._shard_pairs)
+        return TokenSplit, self._origin
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def locate(self, language: str, indices: IntArray) -> Sides:
-        """Where the sides of these pairs lie; `read` takes it, and it knows their lengths.
+    def rows_of(self, source: str, target: str) -> tuple[range, int]:
+        """The rows with these two languages, and which side is the source; no rows if none has."""
+        if (target, source) in self.segments:
+            return self.segments[target, source], 1
+        return self.segments.get((source, target), range(0)), 0
+
+    def locate(self, side: int, rows: IntArray) -> Sides:
+        """Where one side of these rows lies; `read` takes it, and it knows the lengths.
 
         Args:
-            language: Which side.
-            indices: Pair numbers `[B]`, in any order; a pair may occur more than once.
+            side: 0 is left, 1 is right.
+            rows: Row numbers `[B]`, in any order; a row may occur more than once.
 
         Raises:
-            IndexError: If the split has no such pair.
+            IndexError: If the split has no such row.
         """
-        indices = np.asarray(indices, dtype=np.int64)
-        if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
+        rows = np.asarray(rows, dtype=np.int64)
+        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(
-                f"split {self.name} has {len(self)} pairs; "
-                f"asked for {indices.min()} to {indices.max()}"
+                f"split {self.name} has {len(self)} pairs; asked for {rows.min()} to {rows.max()}"
             )
-        columns = self._columns[language]
+        columns = self._columns[side]
         if len(columns) == 1:
             offsets = columns[0].offsets.view(np.int64)
-            begins, ends = offsets[indices], offsets[indices + 1]
-            return Sides(np.zeros_like(indices), begins, ends - begins)
-        shards = np.searchsorted(self._starts, indices, side="right") - 1
-        begins, ends = np.empty_like(indices), np.empty_like(indices)
+            begins, ends = offsets[rows], offsets[rows + 1]
+            return Sides(np.zeros_like(rows), begins, ends - begins)
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        begins, ends = np.empty_like(rows), np.empty_like(rows)
         # Grouped by shard, so that each shard is asked once.
         order = np.argsort(shards, kind="stable")
         bounds = np.searchsorted(shards[order], np.arange(len(columns) + 1))
         for shard in np.flatnonzero(np.diff(bounds)).tolist():
             group = order[bounds[shard] : bounds[shard + 1]]
-            local = indices[group] - self._starts[shard]
+            local = rows[group] - self._starts[shard]
             offsets = columns[shard].offsets.view(np.int64)
             begins[group], ends[group] = offsets[local], offsets[local + 1]
         return Sides(shards, begins, ends - begins)
 
-    def read(self, language: str, sides: Sides) -> IdArray:
-        """The ids of these sides, one side after another: uint32 `[sum of lengths]`."""
-        columns = [column.ids for column in self._columns[language]]
+    def read(self, side: int, sides: Sides) -> IdArray:
+        """The ids at these places, one row after another: uint32 `[sum of lengths]`, read only."""
+        columns = self._columns[side]
         if len(columns) == 1:
-            return columns[0][spans(sides.begins, sides.lengths)]
-        # Sides of one batch lie in many shards: slicing each costs less than one gather per shard.
+            return columns[0].ids[spans(sides.begins, sides.lengths)]
+        # Rows of one batch lie in many shards: slicing each costs less than one gather per shard,
+        # and memory views are sliced and joined at a third of what arrays cost.
         parts = zip(
             sides.shards.tolist(),
             sides.begins.tolist(),
             (sides.begins + sides.lengths).tolist(),
             strict=True,
         )
-        slices = [columns[shard][begin:end] for shard, begin, end in parts]
-        return np.concatenate(slices) if slices else np.empty(0, dtype=ID_DTYPE)
+        joined = b"".join([columns[shard].view[begin:end] for shard, begin, end in parts])
+        return np.frombuffer(joined, dtype=ID_DTYPE)
 
-    def lengths(self, language: str, indices: IntArray) -> IntArray:
-        """Number of ids of each pair's side: int64 `[B]`."""
-        return self.locate(language, indices).lengths
+    def lengths(self, side: int, rows: IntArray) -> IntArray:
+        """Number of ids of one side of each row: int64 `[B]`."""
+        return self.locate(side, rows).lengths
 
-    def ids(self, language: str, index: int) -> IdArray:
-        """Ids of one side of one pair: uint32 `[S]`, without any special token."""
-        return self.read(language, self.locate(language, np.array([index])))
+    def ids(self, side: int, row: int) -> IdArray:
+        """Ids of one side of one row: uint32 `[S]`, without any special token."""
+        return self.read(side, self.locate(side, np.array([row])))
 
-    def pair_lengths(self) -> Iterator[tuple[int, IntArray]]:
-        """Number of ids of both sides together, of every pair, shard by shard.
+    def pair_lengths(self, rows: range | None = None) -> Iterator[tuple[int, IntArray]]:
+        """Number of ids of both sides together, of every row, shard by shard.
 
-        Reads the whole corpus' offsets in order, holding one shard's at a time.
+        Reads all offsets in order, holding one shard's at a time.
+
+        Args:
+            rows: Of one segment. None: all.
 
         Yields:
-            The number of the shard's first pair, and int64 `[pairs of the shard]`.
+            The shard's first row, and int64 `[pairs of the shard]`.
         """
-        for shard, begin in enumerate(self._starts[:-1].tolist()):
-            columns = [self._columns[language][shard] for language in self.languages]
-            lengths = [np.diff(column.offsets.view(np.int64)) for column in columns]
-            yield begin, np.sum(lengths, axis=0)
+        wanted = range(len(self)) if rows is None else rows
+        for begin, left, right in zip(self._starts[:-1].tolist(), *self._columns, strict=True):
+            if begin in wanted:
+                lengths = [np.diff(column.offsets.view(np.int64)) for column in (left, right)]
+                yield begin, lengths[0] + lengths[1]
 
 
 def spans(begins: IntArray, lengths: IntArray) -> IntArray:
@@ -169,9 +187,14 @@ def spans(begins: IntArray, lengths: IntArray) -> IntArray:
     return np.add(np.repeat(shifts, lengths), np.arange(total, dtype=np.int64))
 
 
-def shard_stem(folder: Path, split: str, shard: int) -> Path:
+def segment_folder(folder: Path, split: str, languages: tuple[str, str]) -> Path:
+    """Where the shards of one pair of languages lie."""
+    return folder / split / "-".join(languages)
+
+
+def shard_stem(folder: Path, split: str, languages: tuple[str, str], shard: int) -> Path:
     """Path of a shard's files without language and kind."""
-    return folder / split / f"shard-{shard:05d}"
+    return segment_folder(folder, split, languages) / f"shard-{shard:05d}"
 
 
 def column_paths(stem: Path, language: str) -> tuple[Path, Path]:
@@ -191,7 +214,7 @@ def _map_column(stem: Path, language: str, pairs: int) -> _Column:
             f"{offsets_path} does not fit {ids_path.name} with {len(ids)} ids and {pairs} pairs: "
             "the token cache is damaged; run `python run.py process` again"
         )
-    return _Column(ids, offsets)
+    return _Column(ids, ids.data, offsets)
 
 
 def _map(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -19,9 +19,10 @@ import paddle
 
 from src.errors import DataError, LinguaBridgeError
 from src.tokens.collate import Collator, MicroBatch
+from src.tokens.columns import IntArray
 from src.tokens.order import Selection, StreamOrder, split_micro_batches
 from src.tokens.prompts import build_prompts
-from src.tokens.split import IntArray, TokenSplit
+from src.tokens.split import TokenSplit
 from src.tokens.tokenizer import Tokenizer
 
 StepBatch = dict[str, Any]
@@ -71,7 +72,8 @@ class StreamingDataset(paddle.io.IterableDataset):  # type: ignore[misc, type-ar
         Args:
             split: Pairs to train on.
             tokenizer: The one that made the cache.
-            language_pairs: Directions such as "en-zh"; every pair occurs once in each.
+            language_pairs: Directions such as "en-zh"; every pair occurs once in each direction
+                between its languages.
             prompt: "compact" or "chatml".
             max_seq_length: Longer sequences are left out, and their number is logged.
             global_batch_size: Pairs per optimizer step over all ranks.
@@ -86,16 +88,19 @@ class StreamingDataset(paddle.io.IterableDataset):  # type: ignore[misc, type-ar
             shuffle: False keeps the order of the corpus.
 
         Raises:
-            DataError: If no pair fits, or the position is beyond the epoch.
+            DataError: If a direction has no pairs, no pair fits, or the position is beyond the
+                epoch.
         """
         super().__init__()
         self._collator = _collator(split, tokenizer, language_pairs, prompt)
         limits = [(max_samples or {}).get(language_pair) for language_pair in language_pairs]
+        rows = self._collator.rows
+        _refuse_without_text(split, language_pairs, rows, may_miss=False)
         left_out = self._collator.find_too_long(max_seq_length)
-        _refuse_if_empty(split, left_out, max_seq_length)
-        _report_left_out(split, language_pairs, left_out, max_seq_length)
+        _refuse_if_none_fits(split, rows, left_out, max_seq_length)
+        _report_left_out(language_pairs, rows, left_out, max_seq_length)
         self._order = StreamOrder(
-            Selection(len(split), left_out, limits=limits, seed=seed),
+            Selection(rows, left_out, limits=limits, seed=seed),
             global_batch_size=global_batch_size,
             seed=seed,
             lengths=self._collator.lengths,
@@ -191,7 +196,7 @@ def evaluation_batches(
     Args:
         split: Pairs to evaluate on.
         tokenizer: The one that made the cache.
-        language_pairs: Directions such as "en-zh".
+        language_pairs: Directions such as "en-zh"; one without text in this split is left out.
         prompt: "compact" or "chatml".
         max_seq_length: Longer sequences are left out.
         batch_size: Pairs in a micro-batch.
@@ -203,9 +208,11 @@ def evaluation_batches(
         DataError: If no pair of the split fits.
     """
     collator = _collator(split, tokenizer, language_pairs, prompt)
+    _refuse_without_text(split, language_pairs, collator.rows, may_miss=True)
     left_out = collator.find_too_long(max_seq_length)
-    _refuse_if_empty(split, left_out, max_seq_length)
-    selection = Selection(len(split), left_out, limits=[max_pairs] * len(left_out), seed=0)
+    _refuse_if_none_fits(split, collator.rows, left_out, max_seq_length)
+    limits = [max_pairs] * len(left_out)
+    selection = Selection(collator.rows, left_out, limits=limits, seed=0)
     items = selection(np.arange(len(selection), dtype=np.int64))
     items = items[np.argsort(collator.lengths(items), kind="stable")]
     begins = range(rank * batch_size, len(items), world_size * batch_size)
@@ -220,13 +227,28 @@ def _collator(
     return Collator(split, language_pairs, prompts, pad_id=tokenizer.pad_id)
 
 
-def _refuse_if_empty(split: TokenSplit, left_out: Sequence[IntArray], max_seq_length: int) -> None:
+def _refuse_without_text(
+    split: TokenSplit, language_pairs: Sequence[str], rows: Sequence[range], *, may_miss: bool
+) -> None:
+    """With `may_miss` it is enough that one direction has text."""
     if len(split) == 0:
         raise DataError(
             f"the {split.name} split holds no pairs; check data.splits and the report of "
             "`python run.py process`"
         )
-    if all(len(pairs) == len(split) for pairs in left_out):
+    missing = [name for name, own in zip(language_pairs, rows, strict=True) if not len(own)]
+    if missing and not (may_miss and len(missing) < len(rows)):
+        held = ", ".join("-".join(languages) for languages in split.segments)
+        raise DataError(
+            f"the {split.name} split holds {held} text and none for {', '.join(missing)}; correct "
+            "data.language_pairs, or add a source and run `python run.py process`"
+        )
+
+
+def _refuse_if_none_fits(
+    split: TokenSplit, rows: Sequence[range], left_out: Sequence[IntArray], max_seq_length: int
+) -> None:
+    if all(len(own) == len(pairs) for own, pairs in zip(rows, left_out, strict=True)):
         raise DataError(
             f"none of the {len(split):,} pairs of the {split.name} split fits "
             f"max_seq_length={max_seq_length} tokens with its prompt; raise max_seq_length"
@@ -234,19 +256,19 @@ def _refuse_if_empty(split: TokenSplit, left_out: Sequence[IntArray], max_seq_le
 
 
 def _report_left_out(
-    split: TokenSplit,
     language_pairs: Sequence[str],
+    rows: Sequence[range],
     left_out: Sequence[IntArray],
     max_seq_length: int,
 ) -> None:
-    for language_pair, pairs in zip(language_pairs, left_out, strict=True):
+    for language_pair, own, pairs in zip(language_pairs, rows, left_out, strict=True):
         if len(pairs):
             logger.info(
                 "%s: %s of %s pairs (%.2f %%) left out, longer than max_seq_length=%d tokens",
                 language_pair,
                 f"{len(pairs):,}",
-                f"{len(split):,}",
-                100 * len(pairs) / len(split),
+                f"{len(own):,}",
+                100 * len(pairs) / len(own),
                 max_seq_length,
             )
 

@@ -1,10 +1,7 @@
 """The tokenizer: Qwen2.5's own files, or a small one trained on the corpus, behind one class.
 
-Two encoders give the same ids. The reference is Hugging Face `tokenizers`. The fast one is
-tiktoken with the ranks of the same vocabulary, four times as fast; it is used for large batches,
-once it has given the reference's ids for a sample of the very text at hand. (For a vocabulary
-whose merges are those that byte-pair encoding of each token would do, equality can be proved;
-tests do so for Qwen2.5's and for trained ones. The sample guards against foreign files.)
+It encodes through Hugging Face `tokenizers`, whose word is right. A whole corpus is encoded by a
+faster encoder made from the same vocabulary (`src.tokens.column_encoder`).
 
 **Text is only text.** A sentence that contains the characters `<|im_end|>` is encoded as those
 characters; special ids come from prompts alone. Otherwise a line of the corpus could end its own
@@ -12,8 +9,9 @@ translation.
 
 **Which special token does what.** Targets end with `<|im_end|>` (`eos_id`), in every prompt:
 Qwen2.5 was trained to stop on it, and padding is another token (`<|endoftext|>`, `pad_id`).
-Direction markers are `<to_en>` and `<to_zh>` in our own tokenizers. Qwen2.5 has no such names, so
-its two object-reference tokens, which belong to vision models, mark the directions; their
+Direction markers are `<to_en>`, `<to_zh>` … in our own tokenizers. Qwen2.5 has no such names, so
+its two object-reference tokens, which belong to vision models, mark English and Chinese; their
+neighbour `<|box_start|>`, followed by the language's code as text, marks any other language. Their
 embeddings are learned in fine-tuning. Where embeddings stay frozen (LoRA), use the chatml prompt.
 """
 
@@ -21,19 +19,18 @@ from __future__ import annotations
 
 import json
 import logging
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tiktoken
 import tokenizers  # type: ignore[import-untyped]
 from tokenizers import models, pre_tokenizers, trainers
 
 from src.errors import ConfigError, DataError, ModelError
 from src.files import write_text
-from src.tokens.encoders import build_fast, build_reference, set_text_rules, well_formed
+from src.languages import LANGUAGES
 from src.tokens.locate import find_tokenizer_folder
+from src.tokens.reference import build_reference, set_text_rules, well_formed
 from src.tokens.vocabulary import (
     PATTERN,
     SpecialToken,
@@ -50,13 +47,9 @@ END_OF_TARGET = "<|im_end|>"
 PADDING = "<|endoftext|>"
 SMALLEST_VOCABULARY = 300
 
-_SPECIAL_TOKENS = (PADDING, "<|im_start|>", END_OF_TARGET, "<to_en>", "<to_zh>")
+_SPECIAL_TOKENS = (PADDING, "<|im_start|>", END_OF_TARGET)
 _QWEN_MARKERS = {"en": "<|object_ref_start|>", "zh": "<|object_ref_end|>"}
-_FAST_FROM_TEXTS = 512
-"""Smaller batches are not worth building the fast encoder (0.4 s for Qwen2.5's vocabulary)."""
-_SAMPLE_TEXTS = 1000
-_FAST_UP_TO_CHARACTERS = 20_000
-"""Longer texts go to the reference: tiktoken's regex engine may give up on them."""
+_QWEN_OTHER_MARKER = "<|box_start|>"
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +57,7 @@ logger = logging.getLogger(__name__)
 class Tokenizer:
     """Text to ids and back.
 
-    Can be sent to worker processes; encoders are rebuilt there.
+    Can be sent to worker processes; the encoder is rebuilt there.
 
     Attributes:
         vocabulary: Everything that decides which ids a text gets.
@@ -74,7 +67,6 @@ class Tokenizer:
         vocab_size: Highest id + 1; a model needs at least so many embedding rows.
         eos_id: Ends every target; generation stops on it.
         pad_id: Fills batches; never predicted.
-        marker_ids: Target language → id of its direction marker; empty if there is none.
     """
 
     def __init__(
@@ -87,11 +79,8 @@ class Tokenizer:
         self.vocab_size = vocabulary.size
         self.eos_id = self._role_id(END_OF_TARGET, "eos_token")
         self.pad_id = self._role_id(PADDING, "pad_token")
-        self.marker_ids = _marker_ids(vocabulary.special_ids)
         self._special_ids = frozenset(vocabulary.special_ids.values())
         self._reference = build_reference(vocabulary, name)
-        self._fast: tiktoken.Encoding | None = None
-        self._is_fast_tried = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Tokenizer, (self.vocabulary, self.config, self.folder, self.name)
@@ -102,20 +91,37 @@ class Tokenizer:
         return self.vocabulary.fingerprint
 
     def encode(self, text: str) -> list[int]:
-        """Ids of one text, without any special token."""
-        return self.encode_batch([text])[0]
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, without any special token.
+        """Ids of one text, without any special token.
 
         A lone surrogate (undecodable bytes on a command line) counts as U+FFFD.
         """
-        if len(texts) >= _FAST_FROM_TEXTS and not self._is_fast_tried:
-            self._fast = self._build_proven_fast(texts[:_SAMPLE_TEXTS])
-            self._is_fast_tried = True
-        if self._fast is None or len(texts) < _FAST_FROM_TEXTS:
-            return [self._encode_by_reference(text) for text in texts]
-        return [self._encode_fast(self._fast, text) for text in texts]
+        try:
+            return list(self._reference.encode(text).ids)
+        except TypeError:  # lone surrogates
+            return list(self._reference.encode(well_formed(text)).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, without any special token."""
+        # Its own `encode_batch` starts threads, which makes a later fork unsafe (and loud).
+        return [self.encode(text) for text in texts]
+
+    def marker(self, language: str) -> tuple[int, ...]:
+        """The ids that say "translate into this language" in the compact prompt.
+
+        Raises:
+            ModelError: If the tokenizer has no such marker.
+        """
+        ids = self.vocabulary.special_ids
+        for content in (f"<to_{language}>", _QWEN_MARKERS.get(language)):
+            if content in ids:
+                return (ids[content],)
+        if _QWEN_OTHER_MARKER in ids and language not in _QWEN_MARKERS:
+            return (ids[_QWEN_OTHER_MARKER], *self.encode(language))
+        raise ModelError(
+            f"tokenizer {self.name} has no direction marker <to_{language}>, which the compact "
+            "prompt needs; use prompt: chatml, or train a tokenizer with this language in "
+            "data.language_pairs"
+        )
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; special tokens and ids beyond the vocabulary are skipped."""
@@ -165,42 +171,6 @@ class Tokenizer:
         spelling = {index: content for content, index in self.vocabulary.special_ids.items()}
         return {"eos_token": spelling[self.eos_id], "pad_token": spelling[self.pad_id]}
 
-    def _encode_by_reference(self, text: str) -> list[int]:
-        # One at a time: `encode_batch` starts threads, which makes a later fork unsafe (and loud).
-        try:
-            return list(self._reference.encode(text).ids)
-        except TypeError:  # lone surrogates
-            return list(self._reference.encode(well_formed(text)).ids)
-
-    def _encode_fast(self, fast: tiktoken.Encoding, text: str) -> list[int]:
-        if len(text) > _FAST_UP_TO_CHARACTERS:
-            return self._encode_by_reference(text)
-        if self.vocabulary.normal_form is not None:
-            text = unicodedata.normalize(self.vocabulary.normal_form, text)
-        return fast.encode_ordinary(text)
-
-    def _build_proven_fast(self, sample: Sequence[str]) -> tiktoken.Encoding | None:
-        """The fast encoder, or None where it does not give the reference's ids for `sample`."""
-        try:
-            fast = build_fast(self.vocabulary, self.name)
-            ids = [self._encode_fast(fast, text) for text in sample]
-        except (ValueError, KeyError) as error:
-            logger.warning("%s: no fast encoding (%s); using tokenizers", self.name, error)
-            return None
-        expected = [self._encode_by_reference(text) for text in sample]
-        differing = sum(a != b for a, b in zip(ids, expected, strict=True))
-        if differing:
-            logger.warning(
-                "%s: tiktoken differs from tokenizers on %d of %d texts; using tokenizers",
-                *(self.name, differing, len(sample)),
-            )
-            return None
-        logger.info(
-            "%s: encoding with tiktoken (same ids as tokenizers on %d texts)",
-            *(self.name, len(sample)),
-        )
-        return fast
-
 
 def load_tokenizer(folder_or_name: str) -> Tokenizer:
     """The tokenizer in a local folder, or of a model that a local cache holds.
@@ -236,28 +206,34 @@ def find_tokenizer(config: Config) -> Tokenizer:
     return load_tokenizer(str(folder))
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, languages: Iterable[str] = ("en", "zh")
+) -> Tokenizer:
     """Learns a byte-level BPE with Qwen2.5's pre-tokenisation; the same text gives the same bytes.
 
     Args:
         texts: Sentences of all languages; read once.
-        vocab_size: Tokens in all: 256 bytes, 5 special tokens, the rest learned. Fewer are
-            learned where the text has no more pairs to merge.
+        vocab_size: Tokens in all: 256 bytes, 3 special tokens and one for each language, the rest
+            learned. Fewer are learned where the text has no more pairs to merge.
+        languages: Codes of the languages that may be translated into, in any order.
 
     Raises:
         ConfigError: If `vocab_size` is below 300.
         DataError: If there is no text.
     """
+    wanted = set(languages)
+    markers = [f"<to_{code}>" for code in LANGUAGES if code in wanted]
+    contents = (*_SPECIAL_TOKENS, *markers)
     if vocab_size < SMALLEST_VOCABULARY:
         raise ConfigError(
             f"train_tokenizer_vocab_size={vocab_size} is too small: 256 bytes and "
-            f"{len(_SPECIAL_TOKENS)} special tokens leave nothing to learn; use at least "
+            f"{len(contents)} special tokens leave nothing to learn; use at least "
             f"{SMALLEST_VOCABULARY}"
         )
     learner = tokenizers.Tokenizer(models.BPE())
     set_text_rules(learner, PATTERN, "NFC")
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - len(_SPECIAL_TOKENS),
+        vocab_size=vocab_size - len(contents),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -266,7 +242,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     if learned <= len(byte_alphabet()):
         raise DataError("no text to train a tokenizer on: every sentence was empty or one byte")
     special_tokens = tuple(
-        SpecialToken(content, learned + index) for index, content in enumerate(_SPECIAL_TOKENS)
+        SpecialToken(content, learned + index) for index, content in enumerate(contents)
     )
     document = json.loads(learner.to_str())
     document["added_tokens"] = [
@@ -296,19 +272,4 @@ def _config_of(special_tokens: Sequence[SpecialToken]) -> dict[str, Any]:
             str(token.id): {"content": token.content, **flags, "special": True}
             for token in special_tokens
         },
-    }
-
-
-def _marker_ids(special_ids: dict[str, int]) -> dict[str, int]:
-    own = {
-        content.removeprefix("<to_").removesuffix(">"): index
-        for content, index in special_ids.items()
-        if content.startswith("<to_") and content.endswith(">")
-    }
-    if own:
-        return own
-    return {
-        language: special_ids[content]
-        for language, content in _QWEN_MARKERS.items()
-        if content in special_ids
     }

@@ -24,6 +24,7 @@ from paddle import Tensor
 from src.errors import Interrupted, LinguaBridgeError, TrainingDiverged
 from src.monitoring.metrics import MetricsWriter, console_line
 from src.schema import TrainerConfig
+from src.training.forecast import Pace
 from src.training.interrupt import StopRequest
 from src.training.losses import TokenLoss, scalar
 from src.training.optim import clip_gradients
@@ -65,6 +66,7 @@ class Run:
         saver: Writes checkpoints.
         metrics: Writes records; None on ranks that do not.
         stop: Collects reasons to stop.
+        pace: Takes up how long steps and evaluations take.
     """
 
     config: TrainerConfig
@@ -79,6 +81,7 @@ class Run:
     saver: Saver
     metrics: MetricsWriter | None
     stop: StopRequest
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass
@@ -120,7 +123,9 @@ def fit(run: Run) -> str:
         batch = next(run.batches)
         window.data_seconds += time.perf_counter() - began
         is_good = _step(run, batch, window)
-        run.state.seconds += time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        run.state.seconds += seconds
+        run.pace.add_step(seconds)
         skipped_in_a_row = 0 if is_good else skipped_in_a_row + 1
         if skipped_in_a_row == _MOST_SKIPPED_IN_A_ROW:
             raise TrainingDiverged(
@@ -159,7 +164,7 @@ def _step(run: Run, batch: dict[str, Any], window: _Window) -> bool:
     norm = clip_gradients(parameters, max_norm=run.config.max_grad_norm)
     is_good = math.isfinite(sums[0]) and math.isfinite(norm)
     if is_good:
-        precision.step(trained.optimizer)
+        trained.step()
         _add_to_window(window, batch, sums, norm)
     else:
         precision.skip()
@@ -226,13 +231,13 @@ def _log(run: Run, window: _Window) -> None:
         "compute_seconds": seconds - window.data_seconds,
         "padding_fraction": 1 - window.real_tokens / window.padded_tokens,
         "memory_bytes": _memory_bytes(),
+        "total_steps": run.total_steps,
+        "seconds_left": (run.total_steps - state.step) * state.seconds / state.step,
     }
     if run.metrics is None:
         return
     run.metrics.write(record)
-    steps_left = run.total_steps - state.step
-    left = steps_left * state.seconds / state.step
-    logger.info("%s", console_line(record, total_steps=run.total_steps, seconds_left=left))
+    logger.info("%s", console_line(record))
 
 
 def _evaluate(run: Run) -> bool:
@@ -242,9 +247,12 @@ def _evaluate(run: Run) -> bool:
         return False
     began = time.perf_counter()
     run.trained.model.eval()
-    loss = run.evaluate()
+    with run.trained.as_published():
+        loss = run.evaluate()
     run.trained.model.train()
-    state.seconds += time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    state.seconds += seconds
+    run.pace.add_evaluation(seconds)
     state.evaluated_step = state.step
     best = state.best_eval_loss
     is_better = best is None or loss < best - config.early_stopping_threshold

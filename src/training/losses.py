@@ -99,10 +99,15 @@ def token_loss(
     """
     parts: list[Tensor] = []
     weight = projection.weight
-    needs_gradient = paddle.is_grad_enabled() and not (
-        hidden.stop_gradient and weight.stop_gradient
+    is_enabled = paddle.is_grad_enabled()
+    options = _Options(
+        labels,
+        projection.is_rows,
+        needs_hidden_grad=is_enabled and not hidden.stop_gradient,
+        needs_weight_grad=is_enabled and not weight.stop_gradient,
+        teacher=teacher,
+        parts=parts,
     )
-    options = _Options(labels, projection.is_rows, needs_gradient, teacher, parts)
     total: Tensor = _ChunkedLoss.apply(hidden, weight, options)  # type: ignore[no-untyped-call]
     return TokenLoss(
         total=total, cross_entropy=parts[0], divergence=parts[1] if teacher is not None else None
@@ -118,7 +123,8 @@ class _Options:
 
     labels: Tensor
     is_rows: bool
-    needs_gradient: bool
+    needs_hidden_grad: bool
+    needs_weight_grad: bool
     teacher: TeacherTerm | None
     parts: list[Tensor]
 
@@ -143,26 +149,28 @@ class _ChunkedLoss(paddle.autograd.PyLayer):
             chunk_ce, chunk_kl, gradient = _chunk(student, labels[rows], teacher, rows)
             cross_entropy += chunk_ce
             divergence += chunk_kl
-            if options.needs_gradient:
-                gradient = gradient.astype(weight.dtype)
+            gradient = gradient.astype(weight.dtype)
+            if options.needs_hidden_grad:
                 hidden_grads.append(paddle.matmul(gradient, weight, transpose_y=not is_rows))
+            if options.needs_weight_grad:
                 outer = (gradient, chunk_hidden) if is_rows else (chunk_hidden, gradient)
                 part = paddle.matmul(*outer, transpose_x=True)
                 weight_grad = part if weight_grad is None else weight_grad + part
-        if options.needs_gradient:
-            ctx.save_for_backward(paddle.concat(hidden_grads), weight_grad)
+        ctx.hidden_grad = paddle.concat(hidden_grads) if hidden_grads else None
+        ctx.weight_grad = weight_grad
         parts[:] = [cross_entropy, divergence]
         if teacher is None:
             return cross_entropy.clone()
         return (1 - teacher.alpha) * cross_entropy + teacher.alpha * divergence
 
     @staticmethod
-    def backward(ctx: Any, output_grad: Tensor) -> tuple[Tensor, Tensor]:
-        hidden_grad, weight_grad = ctx.saved_tensor()
-        return (
-            hidden_grad * output_grad.astype(hidden_grad.dtype),
-            weight_grad * output_grad.astype(weight_grad.dtype),
-        )
+    def backward(ctx: Any, output_grad: Tensor) -> tuple[Any, Any]:
+        # Paddle demands None for an input without gradient: a frozen projection beside adapters.
+        return _scaled(ctx.hidden_grad, output_grad), _scaled(ctx.weight_grad, output_grad)
+
+
+def _scaled(gradient: Tensor | None, factor: Tensor) -> Tensor | None:
+    return None if gradient is None else gradient * factor.astype(gradient.dtype)
 
 
 def _chunk(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import paddle
@@ -20,6 +21,7 @@ from src.schema import TrainerConfig
 from src.training.losses import scalar
 
 _SEPARATOR = "//"
+_MASTER_NAME = "fp32_master_0"  # Paddle's, for a parameter's first master copy
 
 
 def learning_rate_at(config: TrainerConfig, *, total_steps: int) -> Callable[[int], float]:
@@ -55,17 +57,58 @@ def warmup_steps(config: TrainerConfig, *, total_steps: int) -> int:
 def build_optimizer(
     config: TrainerConfig, parameters: Mapping[str, Tensor]
 ) -> paddle.optimizer.Optimizer:
-    """AdamW over the parameters; weight decay spares norms and biases (vectors)."""
-    decayed = {value.name for value in parameters.values() if value.ndim > 1}
-    return paddle.optimizer.AdamW(
-        learning_rate=config.learning_rate,
-        beta1=config.adam_beta1,
-        beta2=config.adam_beta2,
-        parameters=list(parameters.values()),
-        weight_decay=config.weight_decay,
-        apply_decay_param_fun=lambda name: name in decayed,
-        multi_precision=config.fp16_opt_level == "O2",
-    )
+    """The configured update rule over the parameters; weight decay spares norms and biases.
+
+    In adamw and lamb the decay is decoupled from the gradient, in the others it is part of it.
+    """
+    every = list(parameters.values())
+    rate, decay = config.learning_rate, config.weight_decay
+    betas: dict[str, Any] = {"beta1": config.adam_beta1, "beta2": config.adam_beta2}
+    masters: dict[str, Any] = {"multi_precision": config.fp16_opt_level == "O2"}
+    if config.optimizer == "adamw":
+        decayed = {value.name for value in every if _is_decayed(value)}
+        return paddle.optimizer.AdamW(
+            learning_rate=rate,
+            parameters=every,
+            weight_decay=decay,
+            apply_decay_param_fun=lambda name: name in decayed,
+            **betas,
+            **masters,
+        )
+    if config.optimizer == "lamb":
+        return paddle.optimizer.Lamb(
+            learning_rate=rate,
+            parameters=every,
+            lamb_weight_decay=decay,
+            exclude_from_weight_decay_fn=lambda value: not _is_decayed(value),
+            **betas,
+            **masters,
+        )
+    rules: dict[str, tuple[type[paddle.optimizer.Optimizer], dict[str, Any]]] = {
+        "adam": (paddle.optimizer.Adam, {**betas, **masters}),
+        "adamax": (paddle.optimizer.Adamax, betas),
+        "nadam": (paddle.optimizer.NAdam, betas),
+        "radam": (paddle.optimizer.RAdam, betas),
+        "rmsprop": (paddle.optimizer.RMSProp, {"rho": config.adam_beta2}),
+        "adagrad": (paddle.optimizer.Adagrad, {}),
+        "momentum": (paddle.optimizer.Momentum, {"momentum": config.adam_beta1, **masters}),
+        "sgd": (paddle.optimizer.SGD, masters),
+    }
+    rule, options = rules[config.optimizer]
+    return rule(learning_rate=rate, parameters=_decay_groups(every, decay), **options)
+
+
+def _is_decayed(parameter: Tensor) -> bool:
+    """Matrices are; vectors are norms and biases."""
+    return parameter.ndim > 1
+
+
+def _decay_groups(parameters: list[Tensor], decay: float) -> list[dict[str, Any]]:
+    """Paddle's parameter groups: those with weight decay, and those without."""
+    matrices = [value for value in parameters if _is_decayed(value)]
+    vectors = [value for value in parameters if not _is_decayed(value)]
+    groups = ((matrices, decay), (vectors, 0.0))
+    return [{"params": group, "weight_decay": rate} for group, rate in groups if group]
 
 
 def clip_gradients(parameters: Mapping[str, Tensor], *, max_norm: float) -> float:
@@ -132,6 +175,8 @@ def restore_optimizer(
         array = np.ascontiguousarray(tensor.data.reshape(tensor.shape))
         value = paddle.to_tensor(array)
         if slot == "master":
+            # The state of a master copy is looked up under the copy's name.
+            value.name = f"{parameter.name}_{_MASTER_NAME}"
             masters[parameter.name] = value
         else:
             value.name = f"{parameter.name}_{slot}"

@@ -33,13 +33,15 @@ class Precision:
             "float16" if config.fp16 else "bfloat16" if config.bf16 else "float32"
         )
         self._level = config.fp16_opt_level
+        # Frozen weights are read in the low precision, and adapters made in it.
+        self._is_cast = config.lora is not None
         self._scaler = (
             paddle.amp.GradScaler(init_loss_scaling=_FIRST_LOSS_SCALE) if config.fp16 else None
         )
 
     def prepare(self, model: Model, optimizer: paddle.optimizer.Optimizer) -> None:
         """Casts the weights for O2; nothing otherwise."""
-        if self.dtype != "float32" and self._level == "O2":
+        if self.dtype != "float32" and self._level == "O2" and not self._is_cast:
             paddle.amp.decorate(
                 models=model,
                 optimizers=optimizer,

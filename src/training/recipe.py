@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,14 @@ from src.schema import Config, TrainerConfig
 from src.tokens.cache import TokenCache
 from src.tokens.stream import StreamingDataset, evaluation_batches, step_batches
 from src.tokens.tokenizer import Tokenizer, find_tokenizer
+from src.training.forecast import full_run
 from src.training.interrupt import StopRequest
 from src.training.loop import LossFunction, Run, fit
 from src.training.objective import mean_loss, reference_loss
 from src.training.optim import learning_rate_at
 from src.training.parallel import Ranks
-from src.training.saving import SUMMARY_FILE, RunFolder
+from src.training.run_folder import SUMMARY_FILE, RunFolder
+from src.training.saving import Checkpoints
 from src.training.state import TrainingState
 from src.training.trainable import Trainable, make_trainable
 from src.units import format_count
@@ -108,37 +110,42 @@ def train_model(
     section: TrainerConfig,
     *,
     corpus: Corpus,
-    model: Model,
-    loss: LossFunction,
+    build: Callable[[], tuple[Model, LossFunction]],
     ranks: Ranks,
     ingredients: Mapping[str, str],
 ) -> dict[str, Any]:
     """Trains, resumes where there is something to resume, and writes the final model.
 
+    What there is to resume is decided before the model is built: a checkpoint that does not fit is
+    refused in seconds.
+
     Args:
         config: The whole configuration; saved with every checkpoint.
         section: `config.teacher` or `config.student`.
         corpus: Data and tokenizer.
-        model: The model to train.
-        loss: Its loss on one micro-batch.
+        build: Makes the model to train, and its loss on one micro-batch.
         ranks: This process among its peers.
-        ingredients: See `run_fingerprint`.
+        ingredients: See `run_fingerprint`; "model" is what `build` starts from.
 
     Returns:
         The content of summary.json.
     """
-    trained = make_trainable(section, model)
-    folder = RunFolder(
-        config,
-        section,
-        trained=trained,
-        tokenizer=corpus.tokenizer,
-        ingredients=ingredients,
-        ranks=ranks,
-    )
+    folder = RunFolder(config, section, ingredients=ingredients, ranks=ranks)
     with StopRequest() as stop, folder:
-        state, resumed_from = folder.resume()
-        ranks.copy_from_main(list(trained.parameters.values()))
+        checkpoint = folder.find_resume()
+        model, loss = build()
+        trained = make_trainable(section, model)
+        saver = Checkpoints(
+            folder,
+            config,
+            section,
+            trained=trained,
+            tokenizer=corpus.tokenizer,
+            start=ingredients["model"],
+            ranks=ranks,
+        )
+        state = saver.restore(checkpoint)
+        ranks.copy_from_main(trained.state_tensors())
         data = _Data(config, section, corpus, ranks)
         dataset = data.training_stream(state)
         run = Run(
@@ -151,7 +158,7 @@ def train_model(
             evaluate=lambda: data.dev_loss(trained),
             state=state,
             total_steps=data.total_steps(dataset),
-            saver=folder,
+            saver=saver,
             metrics=_open_metrics(config, section, state, ranks),
             stop=stop,
         )
@@ -162,16 +169,17 @@ def train_model(
             if run.metrics is not None:
                 run.metrics.close()
                 write_curves(Path(section.output_dir))
-        weights_sha256 = folder.save_final(state)
+        weights_sha256 = saver.save_final(state)
     summary = {
         "steps": state.step,
         "tokens_seen": state.tokens_seen,
         "final_loss": state.loss,
         "best_eval_loss": state.best_eval_loss,
-        "resumed_from": resumed_from,
+        "resumed_from": checkpoint.name if checkpoint else None,
         "exit_reason": exit_reason,
         "weights_sha256": weights_sha256,
         "seconds": round(state.seconds, 1),
+        "full_run": _forecast(run, data.full_steps(dataset)),
         "fingerprint": run_fingerprint(section, ingredients),
     }
     folder.write_summary(summary)
@@ -214,8 +222,12 @@ class _Data:
 
     def total_steps(self, dataset: StreamingDataset) -> int:
         """Steps of the whole run."""
-        steps = dataset.steps_per_epoch * self.section.num_epochs
+        steps = self.full_steps(dataset)
         return steps if self.section.max_steps is None else min(steps, self.section.max_steps)
+
+    def full_steps(self, dataset: StreamingDataset) -> int:
+        """Steps of all epochs, whatever max_steps says."""
+        return dataset.steps_per_epoch * self.section.num_epochs
 
     def dev_loss(self, trained: Trainable) -> float:
         """Mean loss against the references of the dev split, nats per target token."""
@@ -243,6 +255,24 @@ def _open_metrics(
     return MetricsWriter(
         Path(section.output_dir), visualdl=config.monitoring.visualdl, resume_step=state.step
     )
+
+
+def _forecast(run: Run, full_steps: int) -> dict[str, float] | None:
+    """Says what all epochs would take where `max_steps` ended the run; for the summary."""
+    section = run.config
+    if (
+        section.max_steps is None
+        or run.state.step < run.total_steps
+        or full_steps <= run.total_steps
+    ):
+        return None
+    forecast = full_run(
+        run.pace, steps=full_steps, epochs=section.num_epochs, eval_steps=section.eval_steps
+    )
+    if forecast is None:
+        return None
+    logger.info("%s", forecast.in_words(section.max_steps))
+    return forecast.as_json()
 
 
 def _announce(run: Run) -> None:

@@ -1,9 +1,13 @@
-"""The folder of a run: what goes into its checkpoints, and how a run gets it back.
+"""What goes into a checkpoint, and how a run gets it back.
 
 A checkpoint is a model folder in Hugging Face layout (weights, config.json, tokenizer) with the
 optimizer and the counters beside it, so `best`, `final` and every checkpoint can be evaluated,
-used as a teacher, or read by other tools. Writing and choosing is `src.checkpoint`; this module
-knows what Paddle's objects hold.
+used as a teacher, or read by other tools. `model.safetensors`, or `adapter.safetensors` of a run
+with LoRA, is always what one would use. With a moving average that is the average, and
+`raw.safetensors` holds the weights that training goes on from. `final` of a run with LoRA holds the
+merged model and the adapter.
+
+Writing and choosing is `src.checkpoint`; this module knows what Paddle's objects hold.
 """
 
 from __future__ import annotations
@@ -13,112 +17,95 @@ import json
 import logging
 import tempfile
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-from src.checkpoint.format import HostTensor, read_tensors
-from src.checkpoint.manager import CheckpointManager
-from src.checkpoint.manifest import MANIFEST_NAME, Manifest, read_manifest
-from src.checkpoint.store import BEST, step_name
+from src.checkpoint.format import HostTensor, read_tensors, write_folder
+from src.checkpoint.manifest import MANIFEST_NAME, read_manifest
+from src.checkpoint.store import BEST, FINAL, step_name
 from src.config import config_to_yaml
-from src.errors import CheckpointCorrupt
-from src.files import write_text
-from src.models.factory import Model, published_config, set_weights, weight_arrays
-from src.models.hub import CONFIG_FILE, WEIGHTS_FILE
+from src.errors import CheckpointCorrupt, CheckpointError
+from src.models.factory import Model, published_config, stored_weights
+from src.models.hub import ADAPTER_CONFIG_FILE, ADAPTER_FILE, CONFIG_FILE, WEIGHTS_FILE
+from src.models.layout import host_arrays, set_tensors
+from src.models.lora import adapter_document, merge_adapter
 from src.schema import Config, TrainerConfig
 from src.tokens.tokenizer import Tokenizer
 from src.training.optim import optimizer_arrays, restore_optimizer
 from src.training.parallel import Ranks
+from src.training.run_folder import RunFolder
 from src.training.state import TrainingState
 from src.training.trainable import Trainable
 
 logger = logging.getLogger(__name__)
 
+RAW_FILE = "raw.safetensors"
 OPTIMIZER_FILE = "optimizer-rank00000.safetensors"
 STATE_FILE = "state.json"
-SUMMARY_FILE = "summary.json"
 
 
-class RunFolder:
-    """Saves and restores one run; a context manager that waits for the save in flight.
+class Checkpoints:
+    """Saves and restores one run.
 
     Only the main rank writes; the others call the same methods, which do nothing there.
 
     Args:
+        folder: Of the run.
         config: Saved with every checkpoint.
         section: The teacher's or the student's section.
         trained: What is saved and restored.
         tokenizer: Saved with every checkpoint.
-        ingredients: What the run is made from besides its settings, e.g. {"corpus": fingerprint}; a
-            checkpoint made from others is refused.
+        start: Fingerprint of the model the run started from.
         ranks: This process among its peers.
     """
 
     def __init__(
         self,
+        folder: RunFolder,
         config: Config,
         section: TrainerConfig,
         *,
         trained: Trainable,
         tokenizer: Tokenizer,
-        ingredients: Mapping[str, str],
+        start: str,
         ranks: Ranks,
     ) -> None:
+        self._folder = folder
+        self._manager = folder.manager
         self._section = section
         self._trained = trained
         self._ranks = ranks
-        self._folder = Path(section.output_dir)
-        self._facts: dict[str, object] = {
-            "ingredients": dict(ingredients),
-            "stream": _stream_facts(config, section),
-        }
+        self._weights_file = WEIGHTS_FILE
         self._documents = {
             **_tokenizer_documents(tokenizer),
-            CONFIG_FILE: _model_document(config, section, trained.model),
+            CONFIG_FILE: _model_document(config, section, trained.model, tokenizer),
             "config.yaml": config_to_yaml(config),
         }
-        self._manager = CheckpointManager(
-            self._folder, keep_last=section.save_total_limit, is_main=ranks.is_main
-        )
+        if section.lora is not None:
+            self._weights_file = ADAPTER_FILE
+            self._documents[ADAPTER_CONFIG_FILE] = adapter_document(
+                section.lora, base=section.model_name, base_fingerprint=start
+            )
         self._saved_step: int | None = None
 
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
-
-    def resume(self) -> tuple[TrainingState, str | None]:
-        """Restores the newest usable checkpoint, or starts at step 0.
-
-        Returns:
-            The state, and the name of the checkpoint it came from.
+    def restore(self, path: Path | None) -> TrainingState:
+        """Puts a checkpoint's content into what is trained; the state of step 0 without one.
 
         Raises:
-            CheckpointError, ModelError: If a checkpoint was found but does not fit this run.
+            CheckpointError, ModelError: If the checkpoint does not fit this run.
         """
-        path = ""
-        if self._ranks.is_main:
-            found = self._manager.find_resume(
-                self._section.resume_from_checkpoint, self._why_foreign
-            )
-            path = str(found.path) if found else ""
-        path = self._ranks.share_text(path)
-        if not path:
-            return TrainingState(), None
-        folder = Path(path)
-        set_weights(self._trained.model, read_tensors(folder / WEIGHTS_FILE), source=path)
+        if path is None:
+            return TrainingState()
+        self._restore_weights(path)
         restore_optimizer(
-            self._trained.optimizer,
-            self._trained.parameters,
-            read_tensors(folder / OPTIMIZER_FILE),
+            self._trained.optimizer, self._trained.parameters, read_tensors(path / OPTIMIZER_FILE)
         )
-        content = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        content = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
         self._trained.precision.restore(content["loss_scaler"])
         state = TrainingState.from_json(json.dumps(content["state"]))
         self._saved_step = state.step
         self._repair_best(state)
-        return state, folder.name
+        return state
 
     def save(self, state: TrainingState, *, blocking: bool = False) -> Path:
         """Saves the state of the finished step; returns where.
@@ -130,17 +117,17 @@ class RunFolder:
             self._manager.save(
                 state.step,
                 tensors={
-                    WEIGHTS_FILE: weight_arrays(self._trained.model),
+                    **self._weight_files(),
                     OPTIMIZER_FILE: optimizer_arrays(
                         self._trained.optimizer, self._trained.parameters
                     ),
                 },
                 documents={**self._documents, STATE_FILE: self._state_document(state)},
-                facts=self._facts,
+                facts=self._folder.facts,
                 blocking=blocking,
             )
             self._saved_step = state.step
-        return self._folder / step_name(state.step)
+        return self._folder.path / step_name(state.step)
 
     def keep_best(self, state: TrainingState) -> None:
         """Makes `best` the model of this step, saving it first where it was not due."""
@@ -154,19 +141,63 @@ class RunFolder:
         Raises:
             CheckpointError: If it could not be written.
         """
-        weights = weight_arrays(self._trained.model)
+        weights = host_arrays(self._trained.published)
+        lora = self._section.lora
+        if lora is not None:
+            base = stored_weights(self._section.model_name)
+            weights = merge_adapter(base, weights, scaling=lora.alpha / lora.r)
         if self._ranks.is_main:
             self.save(state)
             self._manager.wait()
             if any(failure.step == state.step for failure in self._manager.failures):
                 self.save(state, blocking=True)
-            self._manager.save_final(state.step)
+            if lora is None:
+                self._manager.save_final(state.step)
+            else:
+                self._write_merged(weights, state)
         return weights_sha256(weights)
 
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Writes summary.json; its presence says that the run is finished."""
-        if self._ranks.is_main:
-            write_text(self._folder / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
+    def _write_merged(self, weights: Mapping[str, HostTensor], state: TrainingState) -> None:
+        """Makes `final` of a run with LoRA: a plain model, with the adapter beside it."""
+        target = self._folder.path / FINAL
+        try:
+            write_folder(
+                target,
+                step=state.step,
+                parent=step_name(state.step),
+                tensors={WEIGHTS_FILE: weights, **self._weight_files()},
+                documents={**self._documents, STATE_FILE: self._state_document(state)},
+                facts={
+                    **self._folder.facts,
+                    "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                },
+            )
+        except OSError as error:
+            raise CheckpointError(
+                f"could not write {target}: {error.strerror or error}; make room and start again, "
+                f"{step_name(state.step)} is whole"
+            ) from error
+        logger.info("%s is now the merged model of step %d", target, state.step)
+
+    def _weight_files(self) -> dict[str, dict[str, HostTensor]]:
+        files = {self._weights_file: host_arrays(self._trained.published)}
+        if self._trained.average is not None:
+            files[RAW_FILE] = host_arrays(self._trained.parameters)
+        return files
+
+    def _restore_weights(self, path: Path) -> None:
+        published = read_tensors(path / self._weights_file)
+        has_average = (path / RAW_FILE).is_file()
+        weights = read_tensors(path / RAW_FILE) if has_average else published
+        set_tensors(self._trained.parameters, weights, source=str(path))
+        average = self._trained.average
+        if average is not None and has_average:
+            average.restore(published, source=str(path))
+        elif average is not None:
+            average.restart()
+            logger.info("%s holds no moving average: it starts at these weights", path.name)
+        elif has_average:
+            logger.info("the moving average in %s is given up: ema_decay is null", path.name)
 
     def _repair_best(self, state: TrainingState) -> None:
         """Points `best` to the best step, where a kill came between the save and that."""
@@ -174,10 +205,10 @@ class RunFolder:
         if step is None or not self._ranks.is_main:
             return
         try:
-            is_current = read_manifest(self._folder / BEST).step == step
+            is_current = read_manifest(self._folder.path / BEST).step == step
         except CheckpointCorrupt:
             is_current = False
-        if not is_current and (self._folder / step_name(step) / MANIFEST_NAME).is_file():
+        if not is_current and (self._folder.path / step_name(step) / MANIFEST_NAME).is_file():
             self._manager.mark_best(step)
 
     def _state_document(self, state: TrainingState) -> str:
@@ -188,31 +219,6 @@ class RunFolder:
         }
         return json.dumps(content, indent=2)
 
-    def _why_foreign(self, manifest: Manifest) -> str | None:
-        """Why a whole checkpoint must not be continued by this run, or None."""
-        changed = [
-            f"{key} was {theirs!r} and is {mine!r} now"
-            for key, mine, theirs in _differences(self._facts["stream"], manifest.facts, "stream")
-        ]
-        changed += [
-            f"it was made with another {key}"
-            for key, _, _ in _differences(self._facts["ingredients"], manifest.facts, "ingredients")
-        ]
-        return "; ".join(changed) or None
-
-
-def _differences(
-    mine: object, facts: Mapping[str, object], name: str
-) -> list[tuple[str, object, object]]:
-    """Keys whose values differ between this run's facts and a manifest's: key, mine, theirs."""
-    theirs = facts.get(name)
-    if not isinstance(mine, dict) or not isinstance(theirs, dict):
-        return [(name, mine, theirs)]
-    keys = sorted(set(mine) | set(theirs))
-    return [
-        (key, mine.get(key), theirs.get(key)) for key in keys if mine.get(key) != theirs.get(key)
-    ]
-
 
 def weights_sha256(weights: Mapping[str, HostTensor]) -> str:
     """Hash of all weights' bytes in name order: equal for equal models."""
@@ -220,17 +226,6 @@ def weights_sha256(weights: Mapping[str, HostTensor]) -> str:
     for name in sorted(weights):
         digest.update(weights[name].data.tobytes())
     return digest.hexdigest()
-
-
-def _stream_facts(config: Config, section: TrainerConfig) -> dict[str, object]:
-    """What decides which batch comes at which step."""
-    return {
-        "seed": section.seed,
-        "prompt": section.prompt,
-        "max_seq_length": section.max_seq_length,
-        "language_pairs": list(config.data.language_pairs),
-        "max_samples": dict(config.data.max_samples),
-    }
 
 
 def _tokenizer_documents(tokenizer: Tokenizer) -> dict[str, str]:
@@ -241,10 +236,13 @@ def _tokenizer_documents(tokenizer: Tokenizer) -> dict[str, str]:
         }
 
 
-def _model_document(config: Config, section: TrainerConfig, model: Model) -> str:
-    """config.json: the published keys, and how this project prompts the model."""
+def _model_document(
+    config: Config, section: TrainerConfig, model: Model, tokenizer: Tokenizer
+) -> str:
+    """config.json: the published keys, what ends a text, and how this project prompts the model."""
     content = {
         **published_config(model),
+        "eos_token_id": tokenizer.eos_id,
         "linguabridge": {
             "prompt": section.prompt,
             "language_pairs": list(config.data.language_pairs),

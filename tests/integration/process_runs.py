@@ -17,7 +17,7 @@ from typing import Any
 
 from src.corpus.work_units import plan_units, process_unit
 from src.data_processor import DataProcessor
-from src.schema import Config, DataConfig, SourceConfig, SplitsConfig
+from src.schema import Config, DataConfig, FiltersConfig, SourceConfig, SplitsConfig
 from src.tasks.processes import run_tasks
 
 _CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"}
@@ -59,6 +59,8 @@ def configure(source: Path, output: Path, num_workers: int, **changes: Any) -> C
         "splits": SplitsConfig(dev=20, test=20),
         "sample_size": 250,
         "sample_strategy": "random",
+        # The lines of the corpus differ in numbers only.
+        "filters": FiltersConfig(max_pairs_per_template=None),
         "train_tokenizer_vocab_size": 300,
     }
     data = DataConfig(

@@ -48,9 +48,9 @@ for fatal, was_killed in run(lambda: write_demo_corpus(folder / "demo", pairs=30
     kills.append(was_killed)
 
 write_report(Report(rows_in=1, kept=1, splits={"train": 1},
-    by_source={"a": {"rows_in": 1, "kept": 1, "dropped": {}}}), folder / "report")
+    by_source={"a": {"rows_in": 1, "kept": 1, "dropped": {}, "sampled_out": 0, "splits": {"train": 1}}}), folder / "report")
 new = Report(rows_in=2, kept=2, splits={"train": 2},
-    by_source={"a": {"rows_in": 2, "kept": 2, "dropped": {}}})
+    by_source={"a": {"rows_in": 2, "kept": 2, "dropped": {}, "sampled_out": 0, "splits": {"train": 2}}})
 report_kills = []
 for fatal, was_killed in run(lambda: write_report(new, folder / "report")):
     page = (folder / "report" / "report.html").read_text()

@@ -13,12 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.corpus.assemble import Corpus, decide, write_corpus
+from src.corpus.assemble import assemble
+from src.corpus.decontamination import SideKeys
 from src.corpus.disk import explained_disk_errors
+from src.corpus.phases import Phases
+from src.corpus.stage_folder import StageFolder
 from src.corpus.work_units import plan_units, process_unit
 from src.data_processor import DataProcessor
 from src.errors import DataError, WorkerLost
 from src.schema import DataConfig, SourceConfig, SplitsConfig
+from src.tasks.engine import Engine
 from src.tasks.processes import run_tasks
 from tests.fakes.worker_tasks import die_at_bad_task, refuse_bad_task
 from tests.integration import process_runs
@@ -83,7 +87,7 @@ def test_every_row_is_accounted_for_and_can_be_read_back(corpus: Path, straight:
 
 def test_text_shards_have_the_agreed_columns(straight: Path):
     for split, rows in (("train", 250), ("dev", 20), ("test", 20)):
-        table = pq.read_table(straight / "text" / f"{split}-00000.parquet")
+        table = pq.read_table(straight / "text" / f"{split}-en-zh-00000.parquet")
         assert table.column_names == ["en", "zh", "source", "score"]
         assert table.num_rows == rows
         assert str(table.schema.field("score").type) == "float"
@@ -109,7 +113,7 @@ def test_other_files_in_other_order_keep_each_pair_in_its_split(corpus: Path, tm
         text = tmp_path / str(number) / "text"
         outputs.append(
             {
-                s: {*pq.read_table(text / f"{s}-00000.parquet")["zh"].to_pylist()}
+                s: {*pq.read_table(text / f"{s}-en-zh-00000.parquet")["zh"].to_pylist()}
                 for s in ("dev", "test")
             }
         )
@@ -138,10 +142,13 @@ def test_kill_of_the_process_group_keeps_finished_units(
     assert run.returncode == -signal.SIGKILL, run.stderr
     finished = {path.name for path in (tmp_path / "work").iterdir() if "partial" not in path.name}
     assert finished
-    made = {name: (tmp_path / "work" / name).stat().st_mtime_ns for name in finished}
+    # The file, not its folder: scores of adequacy are added beside it.
+    made = {name: (tmp_path / "work" / name / "keys.npy").stat().st_mtime_ns for name in finished}
     DataProcessor(process_runs.configure(corpus, tmp_path, 2)).process()
     assert digests(tmp_path) == digests(straight)
-    assert made == {name: (tmp_path / "work" / name).stat().st_mtime_ns for name in finished}
+    assert made == {
+        name: (tmp_path / "work" / name / "keys.npy").stat().st_mtime_ns for name in finished
+    }
 
 
 def test_second_run_does_nothing(corpus: Path, straight: Path):
@@ -296,11 +303,16 @@ def test_accounts_hold_for_any_mess(
     units = plan_units(data, folder / "work")
     for unit in units:
         process_unit(unit)
-    corpus = Corpus(units)
-    verdicts, coverage = decide(corpus, data)
-    report = write_corpus(corpus, verdicts, folder / "out")
+    report = assemble(
+        units,
+        data,
+        folder=StageFolder(folder / "out"),
+        evaluation_keys=lambda _: SideKeys.of(iter(())),
+        engine=Engine("processes", 1),
+        phases=Phases(),
+    )
     report.check()
-    assert coverage == {}
+    assert report.coverage == {}
     assert report.rows_in == len(lines)
     rejected = pq.read_table(folder / "out" / "rejected")
     assert rejected.num_rows == sum(report.dropped.values())

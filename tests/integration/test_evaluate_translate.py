@@ -17,7 +17,7 @@ import pytest
 
 from src.checkpoint.format import write_folder
 from src.config import load_config
-from src.errors import DataError, ModelError
+from src.errors import ConfigError, DataError, ModelError
 from src.evaluation.evaluate import evaluate, evaluate_files
 from src.evaluation.translate import Translator, translate_command
 from src.models.factory import build_model, hidden_states, logits, published_config, weight_arrays
@@ -111,7 +111,7 @@ def config(student, tmp_path):
             "score": pa.array([1.0] * len(english), pa.float32()),
         }
     )
-    pq.write_table(table, text / "test-00000.parquet")
+    pq.write_table(table, text / "test-en-zh-00000.parquet")
     return load_config(
         [],
         [
@@ -173,15 +173,15 @@ def test_evaluate_without_pairs_says_what_to_run(config, tmp_path):
     with pytest.raises(DataError) as caught:
         evaluate(config, split="dev")
     assert str(caught.value) == (
-        f"no dev pairs in {tmp_path / 'data' / 'text'}; run `python run.py process` with this "
-        "configuration first"
+        f"no dev pairs of en-zh in {tmp_path / 'data' / 'text'}; run `python run.py process` with "
+        "this configuration first"
     )
 
 
 def test_evaluate_of_a_damaged_shard_names_it(config, tmp_path):
-    path = tmp_path / "data" / "text" / "test-00000.parquet"
+    path = tmp_path / "data" / "text" / "test-en-zh-00000.parquet"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match=r"test-00000\.parquet cannot be read .*again"):
+    with pytest.raises(DataError, match=r"test-en-zh-00000\.parquet cannot be read .*again"):
         evaluate(config)
 
 
@@ -318,7 +318,7 @@ def test_tokenizer_of_another_model_is_refused(student, tmp_path):
     ("content", "message"),
     [
         ({"prompt": "poem"}, "prompt 'poem' is unknown"),
-        ({"language_pairs": ["enzh"]}, "names the directions ['enzh']; they must look like"),
+        ({"language_pairs": ["enzh"]}, "a direction that is none: 'enzh' is not two languages"),
         ({"max_seq_length": "long"}, 'has an unusable object "linguabridge"'),
         (["compact"], 'has an unusable object "linguabridge"'),
     ],
@@ -332,6 +332,20 @@ def test_unusable_settings_in_a_model_folder_are_named(student, tmp_path, conten
         Translator(folder, batch_size=1, max_new_tokens=1)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_a_direction_that_the_script_does_not_tell_has_to_be_named(student, tmp_path):
+    folder = copy_of(student, tmp_path / "model")
+    path = folder / "config.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    ours = {**document["linguabridge"], "prompt": "chatml"}
+    ours["language_pairs"] = ["en-zh", "zh-en", "en-fr"]
+    path.write_text(json.dumps({**document, "linguabridge": ours}), encoding="utf-8")
+    translator = Translator(folder, batch_size=1, max_new_tokens=1)
+    assert translator.direction_of("谢谢。") == "zh-en"
+    with pytest.raises(ConfigError, match=r"'Thank you\.' may be for en-zh or en-fr.*--direction"):
+        translator.translate(["Thank you."])
+    assert len(translator.translate(["Thank you."], direction="en-fr")) == 1
 
 
 def command(config, texts, **changes) -> int:

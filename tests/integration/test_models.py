@@ -1,11 +1,14 @@
 """Models: building, files in Hugging Face layout, cached decoding, and clear refusals."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
 from paddlenlp.transformers.qwen2.modeling import Qwen2RMSNorm
+from safetensors.numpy import load_file
 
 from src.checkpoint.format import write_folder
 from src.errors import ModelError
@@ -21,9 +24,11 @@ from src.models.factory import (
     trainable_parameters,
     weight_arrays,
 )
+from src.models.layout import from_float32
 from src.models.norm import RMSNorm
 from src.schema import ArchitectureConfig, TeacherConfig
 
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 SIZES = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -108,6 +113,86 @@ def test_sharded_weights_with_an_index_are_read(tmp_path):
         load_model(str(tmp_path / "model"))
 
 
+@pytest.mark.parametrize("name", ["qwen2_tied", "qwen2_untied"])
+def test_logits_are_those_of_transformers(name):
+    golden = load_file(GOLDEN / name / "logits.safetensors")
+    model = load_model(str(GOLDEN / name))
+    ids = golden["input_ids"]
+    np.testing.assert_allclose(output(model, ids), golden["logits"], atol=1e-4)
+    with paddle.no_grad():
+        hidden, past = hidden_states_cached(model, paddle.to_tensor(ids[:, :9]), None)
+        parts = [hidden]
+        for position in range(9, ids.shape[1]):
+            step = paddle.to_tensor(ids[:, position : position + 1])
+            hidden, past = hidden_states_cached(model, step, past)
+            parts.append(hidden)
+        decoded = logits(model, paddle.concat(parts, axis=1)).numpy()
+    np.testing.assert_allclose(decoded, golden["logits"], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["qwen2_tied", "qwen2_untied"])
+def test_what_transformers_wrote_is_written_back_byte_for_byte(tmp_path, name):
+    model = load_model(str(GOLDEN / name))
+    write_model(model, tmp_path / "model")
+    theirs = load_file(GOLDEN / name / "model.safetensors")
+    ours = load_file(tmp_path / "model" / "model.safetensors")
+    assert set(ours) == set(theirs)
+    for key, array in theirs.items():
+        assert ours[key].dtype == array.dtype
+        np.testing.assert_array_equal(ours[key], array, err_msg=key)
+    config = json.loads((GOLDEN / name / "config.json").read_text(encoding="utf-8"))
+    written = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
+    # transformers 5 keeps the rotary base in rope_parameters, and reads the older place too.
+    assert written.pop("rope_theta") == config["rope_parameters"]["rope_theta"]
+    assert {key: config[key] for key in written} == written
+
+
+def test_rotary_base_is_read_in_the_old_and_the_new_place(tmp_path):
+    expected = output(load_model(str(GOLDEN / "qwen2_tied")), IDS)
+    folder = tmp_path / "model"
+    shutil.copytree(GOLDEN / "qwen2_tied", folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    del config["rope_parameters"]
+    for theta, is_equal in ((1_000_000.0, True), (10_000.0, False)):
+        text = json.dumps({**config, "rope_theta": theta, "rope_scaling": None})
+        (folder / "config.json").write_text(text, encoding="utf-8")
+        assert (output(load_model(str(folder)), IDS) == expected).all() == is_equal
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, r"rope_type='yarn'"),
+        ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, r"rope_type='linear'"),
+        ({"use_sliding_window": True}, "only full attention is supported"),
+    ],
+)
+def test_models_that_would_compute_something_else_are_refused(tmp_path, change, message):
+    folder = tmp_path / "model"
+    shutil.copytree(GOLDEN / "qwen2_tied", folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, **change}), encoding="utf-8")
+    with pytest.raises(ModelError, match=message):
+        load_model(str(folder))
+
+
+def test_bfloat16_files_are_read_exactly(tmp_path):
+    model = tiny()
+    arrays = weight_arrays(model)
+    halves = {name: from_float32(tensor.data, "BF16") for name, tensor in arrays.items()}
+    write_folder(
+        tmp_path / "model",
+        step=0,
+        parent=None,
+        tensors={"model.safetensors": halves},
+        documents={"config.json": json.dumps(published_config(model))},
+        facts={},
+    )
+    for name, tensor in weight_arrays(load_model(str(tmp_path / "model"))).items():
+        rounded = paddle.to_tensor(arrays[name].data).astype("bfloat16").astype("float32")
+        np.testing.assert_array_equal(tensor.data, rounded.numpy(), err_msg=name)
+
+
 def test_padding_on_the_right_is_never_seen():
     model = tiny()
     longer = np.concatenate([IDS, np.full((2, 3), 11)], axis=1)
@@ -172,6 +257,15 @@ def test_bad_folders_are_refused_by_name(tmp_path):
     (tmp_path / "good" / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
     with pytest.raises(ModelError, match="model_type='bert'"):
         load_model(str(tmp_path / "good"))
+
+
+def test_a_name_that_cannot_be_downloaded_is_explained_with_its_size():
+    with pytest.raises(ModelError) as caught:
+        load_model("no-such-organisation/Qwen2.5-7B-Instruct")
+    text = str(caught.value)
+    assert "Qwen2.5-7B-Instruct (7.6G parameters, 14.2 GiB in bfloat16) is not a local" in text
+    assert "download it elsewhere and give the folder" in text
+    assert "\n" not in text
 
 
 def test_weights_of_another_size_are_refused(tmp_path):

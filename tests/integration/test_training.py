@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from src.errors import (
     CheckpointNotFound,
@@ -17,8 +19,14 @@ from src.errors import (
     ModelError,
     TrainingDiverged,
 )
+from src.models.factory import load_model
+from src.tokens.stream import evaluation_batches
 from src.train_student import train_student
 from src.train_teacher import train_teacher
+from src.training.objective import mean_loss, reference_loss
+from src.training.parallel import Ranks
+from src.training.precision import Precision
+from src.training.recipe import open_corpus
 
 
 def test_two_runs_of_the_same_configuration_give_the_same_weights(project):
@@ -85,6 +93,83 @@ def test_recomputed_activations_give_the_same_loss(project):
         )
     )
     assert project.losses("recomputed") == pytest.approx(project.losses("teacher"), rel=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["sgd", "lamb"])
+def test_other_optimizers_resume_bit_for_bit(project, rule):
+    keys = (f"teacher.optimizer={rule}", "teacher.lr_scheduler=constant")
+    straight = train_teacher(project.config(*keys, f"teacher.output_dir={project.folder}/straight"))
+    train_teacher(project.config(*keys, "teacher.max_steps=7"))
+    resumed = train_teacher(project.config(*keys))
+    assert resumed["resumed_from"] == "checkpoint-00000007"
+    assert resumed["weights_sha256"] == straight["weights_sha256"]
+
+
+def test_moving_average_is_evaluated_published_and_resumed(project):
+    keys = ("teacher.ema_decay=0.7", "teacher.lr_scheduler=constant", "teacher.eval_steps=3")
+    straight = train_teacher(project.config(*keys, f"teacher.output_dir={project.folder}/straight"))
+    train_teacher(project.config(*keys, "teacher.max_steps=7"))
+    resumed = train_teacher(project.config(*keys))
+    assert resumed["weights_sha256"] == straight["weights_sha256"]
+    assert resumed["best_eval_loss"] == straight["best_eval_loss"]
+    final = project.folder / "teacher" / "final"
+    for file in ("model.safetensors", "raw.safetensors"):
+        theirs = load_file(project.folder / "straight" / "final" / file)
+        for name, array in load_file(final / file).items():
+            np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+    # Training itself is that of a run without an average.
+    plain = train_teacher(
+        project.config("teacher.lr_scheduler=constant", f"teacher.output_dir={project.folder}/raw")
+    )
+    assert plain["weights_sha256"] != straight["weights_sha256"]
+    raw = load_file(final / "raw.safetensors")
+    for name, array in load_file(project.folder / "raw/final/model.safetensors").items():
+        np.testing.assert_array_equal(array, raw[name], err_msg=name)
+    assert project.losses("raw") == project.losses("straight")
+    assert resumed["best_eval_loss"] == pytest.approx(dev_loss(project, "best"), rel=1e-6)
+
+
+def dev_loss(project, name):
+    """The dev loss of a folder's published model."""
+    config = project.config()
+    model = load_model(str(project.folder / "teacher" / name))
+    model.eval()
+    batches = evaluation_batches(
+        open_corpus(config).cache.split("dev"),
+        open_corpus(config).tokenizer,
+        language_pairs=config.data.language_pairs,
+        prompt=config.teacher.prompt,
+        max_seq_length=config.teacher.max_seq_length,
+        batch_size=config.teacher.batch_size,
+        max_pairs=config.teacher.eval_samples,
+        rank=0,
+        world_size=1,
+    )
+    precision = Precision(config.teacher)
+    return mean_loss(reference_loss(model), batches, ranks=Ranks(0, 1), precision=precision)
+
+
+def test_moving_average_may_be_switched_on_and_off_at_resume(project, caplog):
+    caplog.set_level("INFO")
+    train_teacher(project.config("teacher.max_steps=2"))
+    on = train_teacher(project.config("teacher.max_steps=4", "teacher.ema_decay=0.5"))
+    assert on["resumed_from"] == "checkpoint-00000002"
+    assert "checkpoint-00000002 holds no moving average: it starts at these weights" in caplog.text
+    off = train_teacher(project.config("teacher.max_steps=6"))
+    assert off["resumed_from"] == "checkpoint-00000004"
+    assert "the moving average in checkpoint-00000004 is given up: ema_decay is null" in caplog.text
+    assert not (project.folder / "teacher/final/raw.safetensors").exists()
+
+
+def test_quick_check_says_what_a_full_run_would_take(project, caplog):
+    caplog.set_level("INFO")
+    summary = train_teacher(project.config("teacher.max_steps=3", "teacher.num_epochs=2"))
+    forecast = summary["full_run"]
+    assert forecast["steps"] > 100
+    assert forecast["hours"] == pytest.approx(2 * forecast["hours_per_epoch"])
+    assert forecast["hours"] * 3600 > forecast["steps"] * forecast["seconds_per_step"]
+    line = f"max_steps=3 ended this run; all 2 epochs would take {forecast['steps']:,} steps and "
+    assert line in caplog.text
 
 
 def test_early_stopping_keeps_the_best_and_ends_in_order(project):

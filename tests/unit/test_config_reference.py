@@ -67,7 +67,7 @@ def test_kinds_are_told_in_words():
     assert kinds["teacher.lr_scheduler"] == "one of cosine, linear, constant"
     assert kinds["teacher.fp16"] == "true or false"
     assert kinds["student.distillation_alpha"] == "number from 0 to 1"
-    assert kinds["teacher.optimizer"] == "only adamw"
+    assert kinds["teacher.quantization"] == "one of none, int8, nf4"
 
 
 def test_optional_section_is_one_key_with_a_default():

@@ -21,11 +21,11 @@ def write_shard(folder: Path, number: int, rows: list[int]) -> None:
     (folder / "text").mkdir(exist_ok=True)
     texts = [str(row) for row in rows]
     table = pa.table({"en": pa.array(texts, pa.string()), "zh": pa.array(texts, pa.string())})
-    pq.write_table(table, folder / "text" / f"test-{number:05d}.parquet")
+    pq.write_table(table, folder / "text" / f"test-en-zh-{number:05d}.parquet")
 
 
 def chosen(folder: Path, max_samples: int | None) -> list[int]:
-    return [int(pair["en"]) for pair in read_pairs(folder, "test", max_samples)]
+    return [int(pair["en"]) for pair in read_pairs(folder, "test", ("en", "zh"), max_samples)]
 
 
 def test_pairs_are_spread_evenly_over_all_shards(tmp_path):
@@ -40,18 +40,19 @@ def test_pairs_are_spread_evenly_over_all_shards(tmp_path):
 def test_empty_split_is_refused(tmp_path):
     write_shard(tmp_path, 0, [])
     with pytest.raises(DataError) as caught:
-        read_pairs(tmp_path, "test", None)
+        read_pairs(tmp_path, "test", ("zh", "en"), None)
     assert str(caught.value) == (
-        f"the test split in {tmp_path / 'text'} is empty; process more data or set data.splits.test"
+        f"the test split of zh-en in {tmp_path / 'text'} is empty; process more data or set "
+        "data.splits.test"
     )
 
 
 def test_shard_without_a_language_is_named(tmp_path):
     (tmp_path / "text").mkdir()
-    path = tmp_path / "text" / "test-00000.parquet"
+    path = tmp_path / "text" / "test-en-zh-00000.parquet"
     pq.write_table(pa.table({"en": ["a"]}), path)
-    with pytest.raises(DataError, match=r"test-00000\.parquet cannot be read"):
-        read_pairs(tmp_path, "test", None)
+    with pytest.raises(DataError, match=r"test-en-zh-00000\.parquet cannot be read"):
+        read_pairs(tmp_path, "test", ("zh", "en"), None)
 
 
 def test_progress_is_said_every_ten_seconds_with_the_time_left(caplog):

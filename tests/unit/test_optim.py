@@ -1,13 +1,18 @@
 """Learning rate as a function of the step; clipping; optimizer state under stable names."""
 
+from contextlib import contextmanager
+from typing import get_args
+
 import numpy as np
 import paddle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.checkpoint.format import HostTensor
 from src.errors import CheckpointError
 from src.schema import TeacherConfig
+from src.schema.training import MASTER_WEIGHT_OPTIMIZERS, OptimizerName
 from src.training.optim import (
     build_optimizer,
     clip_gradients,
@@ -55,6 +60,17 @@ def parameters():
     return {"b": layer.bias, "w": layer.weight}
 
 
+@contextmanager
+def dtype_guard(dtype):
+    """Layers made inside have weights of this type."""
+    previous = paddle.get_default_dtype()
+    paddle.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        paddle.set_default_dtype(previous)
+
+
 def take_step(optimizer, named, seed):
     random = np.random.default_rng(seed)
     loss = sum(
@@ -76,8 +92,9 @@ def test_clipping_scales_all_gradients_to_the_norm_and_reports_the_old_one():
     assert clip_gradients(named, max_norm=0) == pytest.approx(1.0, rel=1e-5)
 
 
-def test_restored_optimizer_continues_bit_for_bit():
-    config = TeacherConfig(learning_rate=0.1)
+@pytest.mark.parametrize("rule", get_args(OptimizerName))
+def test_restored_optimizer_continues_bit_for_bit(rule):
+    config = TeacherConfig(learning_rate=0.1, optimizer=rule)
     straight = parameters()
     optimizer = build_optimizer(config, straight)
     for seed in range(4):
@@ -99,6 +116,31 @@ def test_restored_optimizer_continues_bit_for_bit():
         assert (value.numpy() == straight[name].numpy()).all()
 
 
+@pytest.mark.parametrize("rule", MASTER_WEIGHT_OPTIMIZERS)
+def test_master_weights_and_their_state_are_restored(rule):
+    """Up to the update itself, which Paddle has for low precision on GPUs only."""
+    config = TeacherConfig(optimizer=rule, bf16=True, fp16_opt_level="O2")
+    saved: list[dict[str, HostTensor]] = []
+    restored: list[dict[str, HostTensor]] = []
+    for arrays in (saved, restored):
+        with dtype_guard("bfloat16"):
+            named = {name: paddle.nn.Linear(4, 3).weight for name in "ab"}
+        optimizer = build_optimizer(config, named)
+        if saved:
+            restore_optimizer(optimizer, named, saved[0])
+        block = paddle.static.default_main_program().global_block()
+        optimizer._create_accumulators(block, list(named.values()))
+        if not saved:
+            masters = optimizer.state_dict().get("master_weights", {})
+            for tensor in masters.values():
+                tensor.set_value(paddle.randn(tensor.shape))
+        arrays.append(optimizer_arrays(optimizer, named))
+    assert {"a//master", "b//master"} <= set(saved[0])
+    assert set(restored[0]) == set(saved[0])
+    for name, tensor in saved[0].items():
+        np.testing.assert_array_equal(restored[0][name].data, tensor.data, err_msg=name)
+
+
 def test_state_of_other_parameters_is_refused():
     named = parameters()
     optimizer = build_optimizer(TeacherConfig(), named)
@@ -109,12 +151,35 @@ def test_state_of_other_parameters_is_refused():
         restore_optimizer(build_optimizer(TeacherConfig(), others), others, saved)
 
 
-def test_weight_decay_spares_vectors():
+@pytest.mark.parametrize("rule", get_args(OptimizerName))
+def test_weight_decay_spares_vectors(rule):
     named = parameters()
+    named["b"].set_value(paddle.ones([3]))
     start = {name: value.numpy() for name, value in named.items()}
-    optimizer = build_optimizer(TeacherConfig(learning_rate=0.1, weight_decay=0.5), named)
+    optimizer = build_optimizer(
+        TeacherConfig(learning_rate=0.1, weight_decay=0.5, optimizer=rule), named
+    )
     for value in named.values():
         (value * 0.0).sum().backward()
     optimizer.step()
     assert (named["b"].numpy() == start["b"]).all()
-    np.testing.assert_allclose(named["w"].numpy(), start["w"] * 0.95, rtol=1e-5)
+    if rule in {"adamw", "sgd", "momentum"}:
+        np.testing.assert_allclose(named["w"].numpy(), start["w"] * 0.95, rtol=1e-5)
+    # Where the decay is part of the gradient, its size is divided out in part or whole.
+    assert ((named["w"].numpy() - start["w"]) * start["w"] < 0).all()
+
+
+def test_settings_reach_the_update_rule():
+    """First steps in closed form: momentum and sgd move by the gradient, adam by its sign."""
+    rules: dict[OptimizerName, float] = {"sgd": -0.3, "momentum": -0.3, "adam": -0.1}
+    for rule, expected in rules.items():
+        named = parameters()
+        start = named["w"].numpy()
+        config = TeacherConfig(learning_rate=0.1, weight_decay=0.0, optimizer=rule)
+        optimizer = build_optimizer(config, named)
+        for value in named.values():
+            (value * 3.0).sum().backward()
+        optimizer.step()
+        np.testing.assert_allclose(named["w"].numpy() - start, expected, rtol=1e-4)
+    velocity = build_optimizer(TeacherConfig(optimizer="momentum", adam_beta1=0.5), parameters())
+    assert velocity._momentum == 0.5

@@ -6,6 +6,7 @@ from src.errors import ConfigError, ModelError
 from src.tokens.prompts import build_prompt, build_prompts
 from src.tokens.tokenizer import Tokenizer
 from tests.fakes.small_tokens import DIRECTIONS, small_tokenizer
+from tests.fakes.texts import real_tokenizer
 
 
 def spell(tokenizer: Tokenizer, ids: tuple[int, ...]) -> str:
@@ -31,6 +32,15 @@ def test_chatml_prompt_is_a_chat_without_system_turn():
     assert prompt.suffix == (tokenizer.eos_id,)
 
 
+def test_other_languages_are_named_in_the_chat_and_marked_by_a_code_in_the_compact_prompt():
+    chat = build_prompt("chatml", small_tokenizer(), "pt", "uk")
+    assert "from Portuguese to Ukrainian." in spell(small_tokenizer(), chat.prefix)
+    qwen = real_tokenizer()
+    compact = build_prompt("compact", qwen, "zh", "fr")
+    assert (compact.prefix, compact.suffix) == ((), (qwen.eos_id,))
+    assert spell(qwen, compact.infix) == "<|box_start|>fr"
+
+
 @pytest.mark.parametrize("kind", ["compact", "chatml"])
 def test_directions_differ_and_lengths_add_up(kind):
     first, second = build_prompts(kind, small_tokenizer(), DIRECTIONS)
@@ -43,8 +53,8 @@ def test_directions_differ_and_lengths_add_up(kind):
 def test_unknown_kind_and_language_are_refused():
     with pytest.raises(ConfigError, match="prompt 'alpaca' is unknown; use compact or chatml"):
         build_prompt("alpaca", small_tokenizer(), "en", "zh")
-    with pytest.raises(ConfigError, match="language 'fr' is not supported; use one of en, zh"):
-        build_prompt("compact", small_tokenizer(), "en", "fr")
+    with pytest.raises(ConfigError, match="language 'xx' is not supported; use one of en, zh, ar"):
+        build_prompt("compact", small_tokenizer(), "en", "xx")
 
 
 def test_tokenizer_without_the_needed_special_tokens_is_refused():

@@ -1,7 +1,6 @@
-"""Choosing pairs: exact sizes, independence of order, coverage, and no taste for rubbish."""
+"""Choosing pairs: exact sizes, independence of threads, coverage, and no taste for rubbish."""
 
 import gzip
-import hashlib
 import itertools
 import os
 import random
@@ -15,45 +14,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.corpus import sampling
-from src.corpus.characters import Hashes
 from src.corpus.demo_text import distinct_pairs
-from src.corpus.ngrams import pair_ngrams
-from src.corpus.sampling import coverage, select
+from src.corpus.sampling import Pool, Strategy, choose, coverage
+from src.corpus.sampling.coverage_table import Decisions
+from src.corpus.sampling.pool import in_order
+from src.corpus.sampling.ranking import FirstRows, ascending_bits, find_cut
+from src.corpus.sampling.steering import Steering
+from src.corpus.texts import Texts
+from tests.fakes.text_pool import Row, TextPool
 
-Row = tuple[str, str]
-STRATEGIES: tuple[sampling.Strategy, ...] = ("random", "quality_filtered", "diverse")
+STRATEGIES: tuple[Strategy, ...] = ("random", "quality_filtered", "diverse")
 SHARED_DATA = Path(
     os.environ.get("LINGUABRIDGE_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")
 )
 
 
-def content_keys(english: Sequence[str], chinese: Sequence[str]) -> Hashes:
-    return np.array(
-        [
-            int.from_bytes(hashlib.blake2b(f"{a}\t{b}".encode(), digest_size=8).digest(), "big")
-            for a, b in zip(english, chinese, strict=True)
-        ],
-        np.uint64,
-    )
+def chosen_of(pool: Pool, strategy: Strategy, size: int, *, seed: int = 3, workers: int = 1) -> Any:
+    """`[N]` what was chosen, blocks joined."""
+    masks = choose(pool, strategy, size, seed, workers=workers)
+    assert [len(mask) for mask in masks] == [pool.rows(block) for block in range(pool.block_count)]
+    assert all(mask.dtype == np.bool_ for mask in masks)
+    return np.concatenate([np.zeros(0, np.bool_), *masks])
 
 
-def choose(
-    strategy: sampling.Strategy, rows: Any, size: int | None, *, scores: Any = None, seed: int = 3
-) -> list[Row]:
-    """The chosen rows, as a sorted list."""
-    english, chinese = [row[0] for row in rows], [row[1] for row in rows]
-    scores = np.ones(len(rows)) if scores is None else np.asarray(scores, np.float64)
-    mask = select(
-        strategy,
-        english=english,
-        chinese=chinese,
-        scores=scores,
-        keys=content_keys(english, chinese),
-        size=size,
-        seed=seed,
-    )
-    return sorted(itertools.compress(rows, mask))
+def choice(rows: Sequence[Row], strategy: Strategy, size: int, **options: Any) -> list[Row]:
+    """The chosen rows of one block, in order."""
+    seed = options.pop("seed", 3)
+    pool = TextPool(rows, **options)
+    return list(itertools.compress(rows, chosen_of(pool, strategy, size, seed=seed)))
 
 
 @pytest.fixture(scope="module")
@@ -62,183 +50,291 @@ def demo_rows() -> list[Row]:
     return [(pair.english, pair.chinese) for pair in itertools.islice(source, 5000)]
 
 
-ROWS = st.lists(
-    st.tuples(
-        st.text("ab c,é 12", max_size=12), st.text("中文字，b 𠀀", max_size=8), st.floats(0, 1)
-    ),
-    max_size=40,
-    unique_by=lambda row: row[:2],
-)
+@st.composite
+def pools(draw: Any) -> TextPool:
+    """Up to 40 rows with many ties of score, in blocks that may be empty."""
+    rows = draw(
+        st.lists(
+            st.tuples(st.text("ab c,é 12", max_size=12), st.text("中文字，b 𠀀", max_size=8)),
+            max_size=40,
+            unique=True,
+        )
+    )
+    scores = draw(
+        st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0]), min_size=len(rows), max_size=len(rows))
+    )
+    inner = sorted(draw(st.lists(st.integers(0, len(rows)), max_size=4)))
+    weights = draw(
+        st.lists(st.sampled_from([0.1, 1.0, 3.0]), min_size=len(inner) + 1, max_size=len(inner) + 1)
+    )
+    ends = [*inner, len(rows)]
+    return TextPool(rows, scores=np.array(scores, np.float32), ends=ends, weights=weights)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@settings(max_examples=60, deadline=None)
-@given(rows=ROWS, size=st.none() | st.integers(0, 50), shuffle=st.randoms())
-def test_any_order_gives_the_same_choice_of_exactly_the_size(
-    strategy: sampling.Strategy, rows: Any, size: int | None, shuffle: random.Random
+@settings(max_examples=40)
+@given(pool=pools(), size=st.integers(0, 50), workers=st.integers(1, 3))
+def test_exactly_the_size_is_chosen_by_any_number_of_threads(
+    strategy: Strategy, pool: TextPool, size: int, workers: int
 ) -> None:
-    chosen = choose(strategy, rows, size, scores=[row[2] for row in rows])
-    assert len(chosen) == (len(rows) if size is None else min(size, len(rows)))
-    shuffle.shuffle(rows)
-    assert choose(strategy, rows, size, scores=[row[2] for row in rows]) == chosen
+    chosen = chosen_of(pool, strategy, size, workers=workers)
+    assert np.count_nonzero(chosen) == min(size, len(chosen))
+    assert chosen_of(pool, strategy, size).tolist() == chosen.tolist()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("count", [0, 1, 2])
+@pytest.mark.parametrize("size", [0, 1, 2, 9])
+def test_the_smallest_pools(strategy: Strategy, count: int, size: int) -> None:
+    rows = [("one", "一"), ("two", "二")][:count]
+    assert len(choice(rows, strategy, size)) == min(size, count)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("size", [1, 511, 2500, 4999])
-def test_size_is_met_over_many_windows(
-    demo_rows: list[Row], strategy: sampling.Strategy, size: int | None
+def test_sizes_are_met_and_kept_by_threads(
+    demo_rows: list[Row], strategy: Strategy, size: int
 ) -> None:
-    assert len(choose(strategy, demo_rows, size)) == size
+    pool = TextPool(demo_rows, ends=[700, 2500, 5000])
+    chosen = chosen_of(pool, strategy, size)
+    assert np.count_nonzero(chosen) == size
+    for workers in (2, 3):
+        assert (chosen_of(pool, strategy, size, workers=workers) == chosen).all()
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_another_seed_chooses_others_among_equals(
-    demo_rows: list[Row], strategy: sampling.Strategy
-) -> None:
-    first, second = (choose(strategy, demo_rows, 500, seed=seed) for seed in (1, 2))
-    assert first == choose(strategy, demo_rows, 500, seed=1)
+def test_another_seed_chooses_others_among_equals(demo_rows: list[Row], strategy: Strategy) -> None:
+    first, second = (choice(demo_rows, strategy, 500, seed=seed) for seed in (1, 2))
+    assert first == choice(demo_rows, strategy, 500, seed=1)
     assert first != second
 
 
-def test_blocks_and_windows_do_not_change_what_is_counted(
-    demo_rows: list[Row], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_order_of_rows_within_a_block_does_not_count(
+    demo_rows: list[Row], strategy: Strategy
 ) -> None:
-    chosen = choose("diverse", demo_rows, 700)
-    monkeypatch.setattr(sampling, "_BLOCK", 4 * sampling._WINDOW)
-    assert choose("diverse", demo_rows, 700) == chosen
+    chosen = choice(demo_rows, strategy, 400)
+    assert sorted(choice(demo_rows[::-1], strategy, 400)) == sorted(chosen)
+
+
+@pytest.mark.parametrize("strategy", ["random", "quality_filtered"])
+def test_blocks_do_not_count_but_for_diversity(demo_rows: list[Row], strategy: Strategy) -> None:
+    scores = np.random.default_rng(0).integers(0, 3, len(demo_rows)).astype(np.float32)
+    pools = [
+        TextPool(demo_rows, scores=scores, ends=ends) for ends in ([5000], [0, 10, 4000, 5000])
+    ]
+    first, second = (chosen_of(pool, strategy, 1234) for pool in pools)
+    assert (first == second).all()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("size", [0, 77, 5000])
+def test_progress_adds_up_to_the_candidates(
+    demo_rows: list[Row], strategy: Strategy, size: int
+) -> None:
+    seen: list[int] = []
+    pool = TextPool(demo_rows, ends=[1, 1000, 1000, 4321, 5000])
+    choose(pool, strategy, size, 0, progress=seen.append)
+    assert sum(seen) == 5000
+    assert min(seen) >= 0
 
 
 def test_random_choice_hardly_changes_when_rows_are_added(demo_rows: list[Row]) -> None:
-    before = set(choose("random", demo_rows[:4000], 400))
-    after = set(choose("random", demo_rows, 400))
+    before = set(choice(demo_rows[:4000], "random", 400))
+    after = set(choice(demo_rows, "random", 400))
     # A fifth of the rows is new; of the old choice about 4 in 5 stay, by chance alone 1 in 12.
     assert len(before & after) > 280
 
 
 def test_quality_filtered_takes_the_highest_scores(demo_rows: list[Row]) -> None:
-    scores = np.random.default_rng(0).random(len(demo_rows))
+    scores = np.random.default_rng(0).normal(size=len(demo_rows)).astype(np.float32)
     best = sorted(demo_rows[index] for index in np.argsort(-scores)[:300])
-    assert choose("quality_filtered", demo_rows, 300, scores=scores) == best
+    assert sorted(choice(demo_rows, "quality_filtered", 300, scores=scores)) == best
 
 
-def coverage_of(rows: Any, chosen: list[Row], held_out: list[Row]) -> float:
-    picked = set(chosen)
-    return coverage(
-        english=[row[0] for row in rows],
-        chinese=[row[1] for row in rows],
-        chosen=np.array([row in picked for row in rows]),
-        held_out_english=[row[0] for row in held_out],
-        held_out_chinese=[row[1] for row in held_out],
-    )
+def test_weights_are_chances_at_random(demo_rows: list[Row]) -> None:
+    def share(weights: list[float]) -> float:
+        pool = TextPool(demo_rows, ends=[2500, 5000], weights=weights)
+        return float(chosen_of(pool, "random", 400)[:2500].mean())
+
+    even, tripled, hundredfold = share([1, 1]), share([3, 1]), share([100, 1])
+    assert share([2, 2]) == even
+    assert abs(even - 0.08) < 0.02
+    assert abs(tripled - 0.12) < 0.02
+    assert hundredfold > 0.15
+
+
+def test_weights_count_for_diversity_and_not_for_quality(demo_rows: list[Row]) -> None:
+    def share(strategy: Strategy, weights: list[float]) -> float:
+        pool = TextPool(demo_rows, ends=[2500, 5000], weights=weights)
+        return float(chosen_of(pool, strategy, 500)[:2500].mean())
+
+    assert share("diverse", [4, 1]) > 1.3 * share("diverse", [1, 1])
+    assert share("diverse", [1, 1]) > 1.3 * share("diverse", [1, 4])
+    assert share("quality_filtered", [4, 1]) == share("quality_filtered", [1, 1])
+
+
+def covered(pool: TextPool, strategy: Strategy, size: int, held_out: list[Row]) -> float:
+    """The share of the held-out n-grams that a choice contains."""
+    masks = choose(pool, strategy, size, 3)
+    left, right = (Texts.of(side) for side in zip(*held_out, strict=True))
+    return float(coverage(pool, masks, left, right, seed=3)["selected"])
 
 
 def test_diverse_covers_more_of_the_held_out_text_than_random(demo_rows: list[Row]) -> None:
-    pool, held_out = demo_rows[:4000], demo_rows[4000:]
+    pool = TextPool(demo_rows[:4000])
     diverse, at_random = (
-        coverage_of(pool, choose(strategy, pool, 400), held_out)
-        for strategy in ("diverse", "random")
+        covered(pool, strategy, 400, demo_rows[4000:]) for strategy in ("diverse", "random")
     )
     assert diverse > 1.1 * at_random
 
 
-def garbage(count: int) -> Iterator[Row]:
-    """Lines of seen characters in an order that nothing else has, and of unseen words."""
+def test_diverse_covers_as_much_of_a_corpus_that_is_sorted(demo_rows: list[Row]) -> None:
+    rows, held_out = demo_rows[:4000], demo_rows[4000:]
+    mixed, by_kind = (
+        covered(TextPool(order, ends=range(500, 4001, 500)), "diverse", 400, held_out)
+        for order in (rows, sorted(rows))
+    )
+    assert by_kind > 0.95 * mixed
+
+
+def garbage(rows: Sequence[Row], count: int) -> Iterator[Row]:
+    """Lines of words that nothing else has, and of known characters in an unknown order."""
     rng = random.Random(1)  # noqa: S311
-    han = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动"
+    characters = [character for _, right in rows for character in right]
     for _ in range(count):
         words = ("".join(rng.choices("bcdfgklmnprst", k=6)) for _ in range(8))
-        yield " ".join(words), "".join(rng.choices(han, k=14))
+        yield " ".join(words), "".join(rng.choices(characters, k=14))
 
 
 def test_garbage_is_not_preferred_even_where_scores_do_not_show_it(demo_rows: list[Row]) -> None:
-    noise = list(garbage(500))
-    pool = [*demo_rows[:4500], *noise]
-    chosen = choose("diverse", pool, 500)
+    noise = list(garbage(demo_rows, 500))
+    chosen = choice([*demo_rows[:4500], *noise], "diverse", 500)
     assert len(set(chosen) & set(noise)) < 0.1 * 500
 
 
 def test_the_gate_keeps_out_what_scores_lowest(demo_rows: list[Row]) -> None:
     # Valuable to the coverage rule, because every line stands there twice, but of low score.
-    noise = [(f"{english} again", f"{chinese}又") for english, chinese in demo_rows[:500]]
+    noise = [(f"{left} again", f"{right}又") for left, right in demo_rows[:500]]
     pool = [*demo_rows[:2000], *noise]
-    scores = [*np.ones(2000), *np.zeros(500)]
-    assert not set(choose("diverse", pool, 400, scores=scores)) & set(noise)
-    # With little to leave out, half of it is the worst by score.
-    assert len(set(choose("diverse", pool, 2400, scores=scores)) & set(noise)) <= 450
+    scores = np.array([1] * 2000 + [0] * 500, np.float32)
+    assert not set(choice(pool, "diverse", 400, scores=scores)) & set(noise)
+    # With little to leave out the gate has no say over rows of equal score.
+    assert set(choice(pool, "diverse", 2400, scores=scores)) & set(noise)
+
+
+@pytest.mark.parametrize(
+    ("worst", "stays_out"),
+    [(200, True), (400, True), (1100, False)],  # of 2,000; the gate takes about 500
+)
+def test_the_gate_treats_equal_scores_alike(
+    demo_rows: list[Row], worst: int, *, stays_out: bool
+) -> None:
+    # Low scores go to the pairs that would be chosen.
+    wanted = chosen_of(TextPool(demo_rows[:2000]), "diverse", worst)
+    scores = np.where(wanted, 0, 1).astype(np.float32)
+    chosen = chosen_of(TextPool(demo_rows[:2000], scores=scores), "diverse", 300)
+    assert bool((chosen & wanted).any()) == (not stays_out)
+
+
+def test_pairs_without_any_worth_are_chosen_by_hash_from_everywhere() -> None:
+    rows = [(f"word{number}x", f"{number}") for number in range(3000)]
+    chosen = chosen_of(TextPool(rows, ends=[1000, 2000, 3000]), "diverse", 1500)
+    assert np.count_nonzero(chosen) == 1500
+    assert all(400 < np.count_nonzero(part) < 600 for part in np.split(chosen, 3))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"english": ["a"]}, "columns differ in length: 1 English, 2 Chinese, 2 scores, 2 keys"),
-        ({"scores": np.array([1.0, np.nan])}, "1 scores are not finite"),
-        ({"size": -1}, "size=-1 is negative"),
-        ({"strategy": "best"}, "unknown strategy 'best'"),
+        ({"strategy": "best"}, "unknown strategy 'best'; use diverse, quality_filtered, random"),
+        ({"size": -1}, "size=-1 is negative; use 0 or more"),
+        ({"weights": [0.0]}, "weight=0.0 of block 0 is not a number above 0"),
+        ({"weights": [float("nan")]}, "weight=nan of block 0 is not a number above 0"),
+        (
+            {"strategy": "quality_filtered", "scores": np.array([1, np.nan], np.float32)},
+            "1 scores are not finite",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(changes: dict[str, Any], message: str) -> None:
-    arguments = {
-        "strategy": "diverse",
-        "english": ["a", "b"],
-        "chinese": ["一", "二"],
-        "scores": np.ones(2),
-        "keys": np.array([1, 2], np.uint64),
-        "size": 1,
-        "seed": 0,
-        **changes,
-    }
+    strategy, size = changes.pop("strategy", "diverse"), changes.pop("size", 1)
+    pool = TextPool([("a", "一"), ("b", "二")], **changes)
     with pytest.raises(ValueError, match=re.escape(message)):
-        select(arguments.pop("strategy"), **arguments)
+        choose(pool, strategy, size, 0)
 
 
-def reference_units(text: str) -> list[str]:
-    """Words and single Chinese characters, one character at a time."""
-    return re.findall("[中文々𠀀]|[abéx9ｱ]+", text.lower())
+class Unreadable(TextPool):
+    def texts(self, block: int) -> tuple[Texts, Texts]:
+        if block == 2:
+            raise OSError("block 2 is gone")
+        return super().texts(block)
 
 
-def reference_ngrams(text: str, side: str) -> set[tuple[str, ...]]:
-    units = reference_units(text)
-    return {
-        (side, *units[start : start + length])
-        for length in (1, 2, 3)
-        for start in range(len(units) - length + 1)
-    }
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_block_that_cannot_be_read_is_an_error(demo_rows: list[Row], workers: int) -> None:
+    pool = Unreadable(demo_rows, ends=range(500, 5001, 500))
+    with pytest.raises(OSError, match="block 2 is gone"):
+        choose(pool, "diverse", 100, 0, workers=workers)
 
 
-TEXT = st.text("aB é 中文。，x9 𠀀😀ｱ々\n!", max_size=30)
+def test_few_tasks_are_begun_ahead_of_what_is_taken() -> None:
+    begun: list[int] = []
+
+    def work(task: int) -> int:
+        begun.append(task)
+        return task * task
+
+    results = in_order(work, range(50), workers=2)
+    for taken in range(50):
+        assert next(results) == taken * taken
+        assert len(begun) <= taken + 1 + 2 + 1
+    assert sorted(begun) == list(range(50))
 
 
-@settings(deadline=None)
-@given(pairs=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=8))
-def test_ngrams_are_those_of_a_plain_loop(pairs: list[Row]) -> None:
-    english, chinese = zip(*pairs, strict=True)
-    found = pair_ngrams(english, chinese)
-    expected = [reference_ngrams(a, "en") | reference_ngrams(b, "zh") for a, b in pairs]
-    counts = np.bincount(found.rows, minlength=len(pairs))
-    assert counts.tolist() == [len(grams) for grams in expected]
-    assert len(np.unique(found.hashes)) == len(set().union(*expected))
-    units = [len(reference_units(a)) + len(reference_units(b)) for a, b in pairs]
-    assert found.units.tolist() == units
+@given(
+    blocks=st.lists(
+        st.lists(st.integers(0, 5) | st.integers(0, 2**64 - 1), max_size=20), min_size=1, max_size=5
+    ),
+    data=st.data(),
+)
+def test_the_first_rows_are_those_of_a_sort(blocks: list[list[int]], data: Any) -> None:
+    keys = [np.array(block, np.uint64) for block in blocks]
+    everything = sorted(itertools.chain(*blocks))
+    if not everything:
+        return
+    size = data.draw(st.integers(1, len(everything)))
+    cut = find_cut(keys.__getitem__, len(keys), size)
+    assert int(cut.key) == everything[size - 1]
+    assert cut.below == sum(key < cut.key for key in everything)
+    assert cut.equal == everything.count(int(cut.key))
+    first = FirstRows(cut, size)
+    chosen = [block[first.mask(block)] for block in keys]
+    assert sorted(np.concatenate(chosen).tolist()) == everything[:size]
 
 
-def test_ngrams_ignore_case_and_punctuation_but_not_side_and_order() -> None:
-    def features(english: str, chinese: str) -> set[int]:
-        return set(pair_ngrams([english], [chinese]).hashes.tolist())
-
-    assert features("Hello, World!", "你好") == features("hello world", "「你好」。")
-    assert features("hello world", "") != features("world hello", "")
-    assert not features("hello world", "") & features("", "hello world")
-    assert features("ab c", "") != features("a bc", "")
+@given(values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=20))
+def test_bits_of_scores_ascend_as_the_scores(values: list[float]) -> None:
+    scores = np.array(values, np.float32)
+    bits = ascending_bits(scores)
+    assert ((bits[:, None] < bits) == (scores[:, None] < scores)).all()
+    assert ((bits[:, None] == bits) == (scores[:, None] == scores)).all()
 
 
-def test_coverage_counts_types_of_the_held_out_text() -> None:
-    arguments = {"english": ["a b", "c"], "chinese": ["一", "二"]}
-    held_out = {"held_out_english": ["a b c"], "held_out_chinese": ["一"]}
-    # Types: a, b, c, ab, bc, abc and 一; the first pair has a, b, ab and 一.
-    assert coverage(**arguments, **held_out, chosen=np.array([True, False])) == 4 / 7
-    assert coverage(**arguments, **held_out, chosen=np.array([False, False])) == 0
-    nothing: dict[str, list[str]] = {"held_out_english": [], "held_out_chinese": []}
-    assert coverage(**arguments, **nothing, chosen=np.array([True, True])) == 0
+def test_the_threshold_meets_the_size_though_worth_falls() -> None:
+    rng = np.random.default_rng(0)
+    steering = Steering(100_000, 20_000)
+    kept = seen = 0
+    while seen < 100_000:
+        count = min(steering.left_in_window, 100_000 - seen)
+        levels = (rng.gamma(4, 300, count) * (1 - 0.6 * seen / 100_000)).astype(np.int64)
+        levels = np.minimum(levels, 2047)
+        if not steering.has_begun:
+            steering.begin(levels)
+        is_kept = levels > steering.threshold.level
+        steering.add(Decisions(levels, is_kept))
+        kept, seen = kept + int(is_kept.sum()), seen + count
+    assert abs(kept - 20_000) < 200
 
 
 def test_diverse_covers_more_of_real_text_with_less_noise() -> None:
@@ -247,13 +343,17 @@ def test_diverse_covers_more_of_real_text_with_less_noise() -> None:
         pytest.skip(f"{path} is absent; set LINGUABRIDGE_SHARED_DATA to the folder of corpora")
     with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
         sides = [line.rstrip("\n").split("\t") for line in itertools.islice(file, 25_000)]
-    rows = [(english, chinese) for english, chinese in sides]
-    pool = sorted(set(rows[:20_000]))
-    held_out = rows[20_000:]
-    is_translated = np.array([bool(re.search("[\u4e00-\u9fff]", row[1])) for row in pool])
-    diverse, at_random = (
-        choose(strategy, pool, 4000, scores=is_translated) for strategy in ("diverse", "random")
+    rows = [(left, right) for left, right in sides]
+    unique = sorted(set(rows[:20_000]))
+    is_translated = np.array([bool(re.search("[\u4e00-\u9fff]", row[1])) for row in unique])
+    pool = TextPool(
+        unique,
+        scores=is_translated.astype(np.float32),
+        ends=[*range(3000, len(unique), 3000), len(unique)],
     )
-    assert coverage_of(pool, diverse, held_out) > coverage_of(pool, at_random, held_out)
-    untranslated = set(itertools.compress(pool, ~is_translated))
-    assert len(untranslated & set(diverse)) < len(untranslated & set(at_random)) / 2
+    left, right = (Texts.of(side) for side in zip(*rows[20_000:], strict=True))
+    masks = choose(pool, "diverse", 4000, 3, workers=2)
+    found = coverage(pool, masks, left, right, seed=3)
+    assert found["selected"] > 1.03 * found["random"]
+    untranslated = np.concatenate(masks) & ~is_translated
+    assert np.count_nonzero(untranslated) < 0.5 * 4000 * np.mean(~is_translated)

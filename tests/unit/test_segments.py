@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from src.evaluation.segments import (
     clean_line,
-    detect_direction,
+    directions_from,
     is_mostly_chinese,
     join_pieces,
     split_sentences,
@@ -50,7 +50,37 @@ def test_clean_line_keeps_what_a_reader_sees(text, expected):
     ],
 )
 def test_direction_is_from_chinese_wherever_there_is_chinese(text, direction):
-    assert detect_direction(text) == direction
+    assert directions_from(text, ("en-zh", "zh-en")) == [direction]
+
+
+@pytest.mark.parametrize(
+    ("text", "directions"),
+    [
+        ("Good morning", ["en-ja", "fr-zh"]),
+        ("東京で会う", ["ja-en"]),
+        ("東京", ["zh-en", "zh-fr"]),
+        ("안녕하세요", ["ko-en"]),
+        ("Привет, Mary", ["ru-en"]),
+        ("καλημέρα", ["en-ja", "fr-zh"]),
+    ],
+)
+def test_directions_are_told_by_the_script_of_their_source(text, directions):
+    known = ("en-ja", "ja-en", "zh-en", "zh-fr", "fr-zh", "ko-en", "ru-en")
+    assert directions_from(text, known) == directions
+
+
+@pytest.mark.parametrize(
+    ("language", "greeting"),
+    [
+        *(("ar", "صباح الخير"), ("el", "καλημέρα"), ("he", "בוקר טוב"), ("hi", "नमस्ते")),
+        *(("ja", "東京"), ("ko", "안녕"), ("ru", "Привет"), ("th", "สวัสดี"), ("zh", "东京")),
+    ],
+)
+def test_every_script_is_told_from_english(language, greeting):
+    known = (f"en-{language}", f"{language}-en")
+    assert directions_from(f"Hello, {greeting}!", known) == [f"{language}-en"]
+    assert directions_from("Hello!", known) == [f"en-{language}"]
+    assert directions_from("Hello!", (f"{language}-en", f"{language}-fr")) == []
 
 
 @pytest.mark.parametrize(

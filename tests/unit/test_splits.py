@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.corpus.dedup import KeyColumns, pair_keys
+from src.corpus.keys import KeyColumns, pair_keys
 from src.corpus.splits import hold_out
+from src.corpus.texts import Texts
 from src.errors import DataError
 from src.schema import SplitsConfig
 
@@ -17,7 +18,10 @@ Sentences = list[Pair]
 
 
 def _columns(folder: Path, pairs: Sentences) -> KeyColumns:
-    keys = pair_keys([f"en{en}" for en, _ in pairs], [f"zh{zh}" for _, zh in pairs])
+    left, right = (
+        [f"{name}{pair[side]}" for pair in pairs] for side, name in ((0, "en"), (1, "zh"))
+    )
+    keys = pair_keys(Texts.of(left), Texts.of(right))
     middle = len(pairs) // 2
     np.save(folder / "0.npy", keys[:, :middle])
     np.save(folder / "1.npy", keys[:, middle:])
@@ -29,7 +33,7 @@ def _split(folder: Path, pairs: Sentences, dev: int, test: int) -> list[set[Pair
     sizes = SplitsConfig(dev=dev, test=test)
     dev_rows, test_rows, leaks = hold_out(_columns(folder, pairs), kept, sizes, seed=42)
     assert (len(dev_rows), len(test_rows)) == (dev, test)
-    return [{pairs[row] for row in rows} for rows in (dev_rows, test_rows, leaks)]
+    return [{pairs[row] for row in rows} for rows in (dev_rows, test_rows, np.flatnonzero(leaks))]
 
 
 @settings(max_examples=40)

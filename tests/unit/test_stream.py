@@ -1,5 +1,6 @@
 """The stream of step batches: what all ranks see together, where it resumes, what it counts."""
 
+import hashlib
 import itertools
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.errors import ConfigError, DataError
+from src.tokens.prompts import build_prompts
 from src.tokens.stream import StreamingDataset, evaluation_batches
 from tests.fakes.small_tokens import DIRECTIONS, make_pairs, small_tokenizer, write_cache
 
@@ -21,6 +23,7 @@ OPTIONS: dict[str, Any] = {
     "batch_size": 4,
     "seed": 5,
 }
+GOLDEN_STREAM = "085851b4d12287a716aa8e8110c33af9fa54880d97f40f5dd0b9952450d84f6e"
 EVALUATION = {
     name: OPTIONS[name] for name in ("language_pairs", "prompt", "max_seq_length", "batch_size")
 }
@@ -61,8 +64,8 @@ def rows_that_fit(limit=40):
     for en, zh in PAIRS:
         sides = {"en": tokenizer.encode(en), "zh": tokenizer.encode(zh)}
         for direction, (source, target) in enumerate((("en", "zh"), ("zh", "en"))):
-            marker = tokenizer.marker_ids[target]
-            ids = (*sides[source], marker, *sides[target], tokenizer.eos_id)
+            marker = tokenizer.marker(target)
+            ids = (*sides[source], *marker, *sides[target], tokenizer.eos_id)
             if len(ids) <= limit:
                 rows.append((direction, ids))
     return sorted(rows)
@@ -76,6 +79,18 @@ def assert_same_steps(some, others):
             assert all(np.array_equal(left[name], right[name]) for name in left)
         names = one.keys() - {"micro_batches"}
         assert all(one[name] == other[name] for name in names)
+
+
+def test_the_stream_of_one_pair_of_languages_is_what_it_always_was(split):
+    """Runs that were begun with an earlier version resume on the same batches."""
+    digest = hashlib.sha256()
+    steps = stream(split, num_epochs=2, max_samples={"zh-en": 50})
+    parts = [part for step in steps for part in step["micro_batches"]]
+    parts += evaluation_batches(split, small_tokenizer(), **EVALUATION, max_pairs=30)
+    for part in parts:
+        for name in sorted(part):
+            digest.update(part[name].tobytes())
+    assert digest.hexdigest() == GOLDEN_STREAM
 
 
 @settings(max_examples=40)
@@ -168,6 +183,76 @@ def test_max_samples_limits_one_direction_to_the_same_pairs_in_every_epoch(split
     directions = [direction for direction, _ in epochs[0]]
     assert directions.count(1) == 20
     assert directions.count(0) == sum(direction == 0 for direction, _ in rows_that_fit())
+
+
+@pytest.fixture(scope="module")
+def three_languages(tmp_path_factory):
+    """English-Chinese in several shards, then French-English and Chinese-French."""
+    others = {
+        ("fr", "en"): make_pairs(35, seed=1, languages=("fr", "en")),
+        ("zh", "fr"): make_pairs(11, seed=2, languages=("zh", "fr")),
+    }
+    folder = tmp_path_factory.mktemp("three") / "tokens"
+    return write_cache(folder, PAIRS, shard_pairs=20, others=others).split("train"), {
+        ("en", "zh"): PAIRS,
+        **others,
+    }
+
+
+@pytest.mark.parametrize(
+    "directions",
+    [("en-zh", "zh-en", "en-fr"), ("en-fr",), ("fr-zh", "fr-en", "en-zh", "zh-fr")],
+)
+def test_every_direction_streams_the_pairs_of_its_own_languages(three_languages, directions):
+    split, corpora = three_languages
+    tokenizer = small_tokenizer()
+    expected = []
+    for number, direction in enumerate(directions):
+        source, target = direction.split("-")
+        for languages, pairs in corpora.items():
+            if {source, target} == set(languages):
+                for pair in pairs:
+                    sides = dict(zip(languages, map(tokenizer.encode, pair), strict=True))
+                    expected.append((number, sides[source], sides[target]))
+    dataset = stream(
+        split, language_pairs=directions, prompt="chatml", max_seq_length=1000, num_epochs=1
+    )
+    prompts = build_prompts("chatml", tokenizer, directions)
+    wanted = sorted(
+        (number, (*prompts[number].opening(source), *target, *prompts[number].suffix))
+        for number, source, target in expected
+    )
+    assert sorted(rows_of_steps(dataset)) == wanted
+
+
+def test_limits_hold_for_the_direction_that_names_them(three_languages):
+    split, _ = three_languages
+    changes = {"language_pairs": ("en-zh", "en-fr"), "prompt": "chatml", "max_seq_length": 1000}
+    dataset = stream(split, **changes, max_samples={"en-fr": 6}, num_epochs=1)
+    directions = [direction for direction, _ in rows_of_steps(dataset)]
+    assert (directions.count(0), directions.count(1)) == (90, 6)
+    options = {**EVALUATION, **changes, "max_pairs": 7}
+    batches = evaluation_batches(split, small_tokenizer(), **options)
+    directions = [direction for part in batches for direction, _ in rows_of(part)]
+    assert (directions.count(0), directions.count(1)) == (7, 7)
+
+
+def test_direction_without_text_is_refused_by_name(split):
+    with pytest.raises(DataError, match=r"train split holds en-zh text and none for de-fr, en-fr"):
+        stream(split, prompt="chatml", language_pairs=("en-zh", "de-fr", "en-fr"))
+    options = {**EVALUATION, "prompt": "chatml", "language_pairs": ("en-fr",)}
+    with pytest.raises(DataError, match=r"train split holds en-zh text and none for en-fr"):
+        evaluation_batches(split, small_tokenizer(), **options, max_pairs=None)
+
+
+def test_evaluation_leaves_out_a_direction_without_text(three_languages, cache):
+    options = {**EVALUATION, "prompt": "chatml", "max_seq_length": 1000}
+    dev = cache.split("dev")
+    directions = ("en-zh", "en-fr")
+    batches = evaluation_batches(
+        dev, small_tokenizer(), **{**options, "language_pairs": directions}, max_pairs=None
+    )
+    assert [direction for part in batches for direction, _ in rows_of(part)] == [0] * 10
 
 
 def test_position_beyond_the_epoch_is_refused(split):

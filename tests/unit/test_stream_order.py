@@ -20,8 +20,9 @@ GOLDEN_KEY = 9168100048963467516
 
 
 def make_order(items, *, global_batch_size, seed=0, directions=2, **options):
+    none = np.empty(0, dtype=np.int64)
     selection = Selection(
-        items, [np.empty(0, dtype=np.int64)] * directions, limits=[None] * directions, seed=seed
+        [range(items)] * directions, [none] * directions, limits=[None] * directions, seed=seed
     )
     return StreamOrder(
         selection,
@@ -79,17 +80,20 @@ def test_permutation_is_the_same_on_every_machine():
     assert derive_key(1, "items", 2) == GOLDEN_KEY
 
 
-@given(st.integers(1, 200), st.data())
-def test_selection_holds_exactly_the_pairs_that_take_part(pairs, data):
-    numbers = st.lists(st.integers(0, pairs - 1), unique=True).map(sorted)
-    left_out = [np.array(data.draw(numbers), dtype=np.int64) for _ in range(2)]
-    selection = Selection(pairs, left_out, limits=[None, None], seed=3)
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 200)), min_size=1), st.data())
+def test_selection_holds_exactly_the_rows_that_take_part(bounds, data):
+    rows = [range(begin, begin + count) for begin, count in bounds]
+    left_out = [
+        np.array(sorted(data.draw(st.sets(st.sampled_from(own)) if own else st.just(set()))))
+        for own in rows
+    ]
+    left_out = [numbers.astype(np.int64) for numbers in left_out]
+    selection = Selection(rows, left_out, limits=[None] * len(rows), seed=3)
     items = selection(np.arange(len(selection)))
     expected = {
-        pair * 2 + way
-        for way in range(2)
-        for pair in range(pairs)
-        if pair not in set(left_out[way].tolist())
+        row * len(rows) + way
+        for way, own in enumerate(rows)
+        for row in set(own) - set(left_out[way].tolist())
     }
     assert len(items) == len(expected)
     assert set(items.tolist()) == expected
@@ -99,7 +103,7 @@ def test_selection_holds_exactly_the_pairs_that_take_part(pairs, data):
 def test_limit_takes_a_fixed_subset_of_one_direction(pairs, limit, seed):
     left_out = np.arange(0, pairs, 5)
     none = np.empty(0, dtype=np.int64)
-    selection = Selection(pairs, [none, left_out], limits=[None, limit], seed=seed)
+    selection = Selection([range(pairs)] * 2, [none, left_out], limits=[None, limit], seed=seed)
     items = selection(np.arange(len(selection)))
     assert np.array_equal(np.sort(items[items % 2 == 0]), np.arange(pairs) * 2)
     limited = items[items % 2 == 1] // 2

@@ -1,14 +1,10 @@
-"""The tokenizer: its two encoders agree, text is only text, files and fingerprints fit."""
+"""The tokenizer: text is only text, files and fingerprints fit, markers are where they belong."""
 
-import gzip
-import itertools
 import json
-import os
 import pickle
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,126 +12,23 @@ from hypothesis import strategies as st
 
 from src.config import load_config
 from src.errors import ConfigError, DataError, ModelError
-from src.tokens.encoders import build_fast
+from src.languages import LANGUAGES
 from src.tokens.tokenizer import Tokenizer, find_tokenizer, load_tokenizer, train_tokenizer
-from src.tokens.vocabulary import byte_alphabet
 from tests.fakes.small_tokens import make_pairs, small_tokenizer
+from tests.fakes.texts import NASTY, QWEN, ROOT, real_tokenizer
 
-ROOT = Path(__file__).resolve().parents[2]
-SHARED_DATA = Path(os.environ.get("LINGUABRIDGE_SHARED_DATA", ROOT / "../shared/data"))
-QWEN = SHARED_DATA / "qwen_tokenizer"
-
-NASTY = (
-    "",
-    " ",
-    "   \n\n\t  x",
-    "it's WE'LL Don't ſ'S 'ſ",
-    "1234567890 ١٢٣ ¾ Ⅷ 十二",
-    "e\u0301 vs é, \u1100\u1161 vs 가",
-    "a\u0000b\x7f\ufeff\u200b\u200d\u3000\u2028z",
-    "👩‍👩‍👧‍👦 🇨🇳 𠀀𪛖 \U000e0001",
-    "!!!???。。。——……《》",
-    "\r\n\r\n  \r x",
-    "<|im_end|><to_zh> <|endoftext|>\n<|im_start|>user",
-    "http://a.b/c?d=e&f=%20#g  {0} %s \\n",
-    "中文和English混排,带 空格 与\t制表符",
-    "\ud800 lone, \ud83d\ude00 pair",
-)
 texts = st.text(st.characters(codec="utf-8")) | st.sampled_from(NASTY)
 
 
 @pytest.fixture(scope="module")
 def qwen() -> Tokenizer:
-    if not QWEN.is_dir():
-        pytest.skip(f"{QWEN} is absent; set LINGUABRIDGE_SHARED_DATA to the folder that holds it")
-    return load_tokenizer(str(QWEN))
-
-
-def encode_in_bulk(tokenizer: Tokenizer, some: list[str]) -> list[list[int]]:
-    """Through the fast encoder, which only serves large batches."""
-    return tokenizer.encode_batch(some + ["filler"] * 600)[: len(some)]
-
-
-def merge_alone(ranks: dict[bytes, int], token: bytes) -> list[bytes]:
-    """The parts of a token before its own merge, by byte-pair encoding with lower ranks only."""
-    parts = [bytes([byte]) for byte in token]
-    while len(parts) > 1:
-        candidates = [
-            (ranks.get(a + b, len(ranks)), index)
-            for index, (a, b) in enumerate(itertools.pairwise(parts))
-        ]
-        rank, index = min(candidates)
-        if rank >= ranks[token]:
-            break
-        parts[index : index + 2] = [parts[index] + parts[index + 1]]
-    return parts
-
-
-def assert_encoders_must_agree(tokenizer: Tokenizer, *, every: int = 1) -> None:
-    """Proves that rank order and merge list lead to the same ids for any text.
-
-    tiktoken merges whatever adjacent parts make a token, lowest id first; `tokenizers` merges
-    listed pairs, first listed first. If byte-pair encoding of each token's own bytes arrives at
-    exactly its listed pair, and the list is in the order of ids, no other merge can ever happen.
-    """
-    alphabet = byte_alphabet()
-
-    def to_bytes(spelling: str) -> bytes:
-        return bytes(alphabet[character] for character in spelling)
-
-    ranks = {to_bytes(token): index for token, index in tokenizer.vocabulary.tokens.items()}
-    merges = [(to_bytes(left), to_bytes(right)) for left, right in tokenizer.vocabulary.merges]
-    ids = [ranks[left + right] for left, right in merges]
-    assert ids == sorted(set(ids))
-    assert len(ids) == len(ranks) - 256
-    for left, right in merges[::every]:
-        assert merge_alone(ranks, left + right) == [left, right]
-
-
-def test_encoders_of_a_trained_vocabulary_must_agree():
-    assert_encoders_must_agree(small_tokenizer())
-
-
-def test_encoders_of_the_real_vocabulary_must_agree(qwen):
-    assert_encoders_must_agree(qwen, every=10)
+    return real_tokenizer()
 
 
 @given(st.lists(texts, max_size=5))
-def test_bulk_encoding_gives_the_same_ids_as_one_by_one(some):
+def test_a_batch_is_each_of_its_texts(some):
     tokenizer = small_tokenizer()
-    assert encode_in_bulk(tokenizer, some) == [tokenizer.encode(text) for text in some]
-
-
-def test_bulk_encoding_gives_the_same_ids_with_the_real_vocabulary(qwen):
-    some = [*NASTY, "a" * 30_000, " " * 30_000, "中" * 30_000]
-    assert encode_in_bulk(qwen, some) == [qwen.encode(text) for text in some]
-
-
-def test_bulk_encoding_gives_the_same_ids_on_the_real_corpus(qwen):
-    path = SHARED_DATA / "corpus" / "train_raw.tsv.gz"
-    if not path.is_file():
-        pytest.skip(f"{path} is absent; set LINGUABRIDGE_SHARED_DATA to the folder of corpora")
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        some = [
-            side for line, _ in zip(file, range(2000), strict=False) for side in line.split("\t")
-        ]
-    assert qwen.encode_batch(some) == [qwen.encode(text) for text in some]
-
-
-def test_an_encoder_that_differs_on_the_sample_is_not_used(caplog):
-    trained = small_tokenizer()
-    vocabulary = trained.vocabulary
-    # The merges in reverse: byte-pair encoding by id is wrong for such a vocabulary.
-    foreign = type(vocabulary)(
-        vocabulary.tokens, tuple(reversed(vocabulary.merges)), vocabulary.special_tokens
-    )
-    tokenizer = Tokenizer(foreign, trained.config, None, "foreign")
-    some = [en for en, _ in make_pairs(600)]
-    fast = build_fast(foreign, "foreign")
-    expected = [tokenizer.encode(text) for text in some]
-    assert [fast.encode_ordinary(text) for text in some] != expected
-    assert tokenizer.encode_batch(some) == expected
-    assert "tiktoken differs from tokenizers" in caplog.text
+    assert tokenizer.encode_batch(some) == [tokenizer.encode(text) for text in some]
 
 
 @given(texts)
@@ -151,9 +44,9 @@ def test_decoding_gives_the_text_back(text):
 @pytest.mark.parametrize("spelling", ["<|im_end|>", "<|endoftext|>", "<to_zh>", "a<|im_start|>b"])
 def test_special_tokens_spelt_in_text_are_ordinary_characters(spelling):
     tokenizer = small_tokenizer()
-    for ids in (tokenizer.encode(spelling), *encode_in_bulk(tokenizer, [spelling])):
-        assert not set(ids) & set(tokenizer.vocabulary.special_ids.values())
-        assert tokenizer.decode(ids) == spelling
+    ids = tokenizer.encode(spelling)
+    assert not set(ids) & set(tokenizer.vocabulary.special_ids.values())
+    assert tokenizer.decode(ids) == spelling
 
 
 def test_special_tokens_of_qwen_spelt_in_text_are_ordinary_characters(qwen):
@@ -170,15 +63,31 @@ def test_decoding_skips_special_and_unknown_ids():
 
 def test_roles_of_a_trained_tokenizer():
     tokenizer = small_tokenizer()
-    ids = [tokenizer.pad_id, tokenizer.eos_id, *tokenizer.marker_ids.values()]
-    assert sorted(tokenizer.marker_ids) == ["en", "zh"]
-    assert len(set(ids)) == 4
+    ids = [tokenizer.pad_id, tokenizer.eos_id, *tokenizer.marker("en"), *tokenizer.marker("zh")]
+    assert ids == [395, 397, 398, 399]
     assert tokenizer.vocab_size == 400
+
+
+def test_a_tokenizer_has_markers_for_the_languages_it_was_trained_for(tmp_path):
+    sides = zip(*make_pairs(50), strict=True)
+    texts = [text for side in sides for text in side]
+    tokenizer = train_tokenizer(iter(texts), 350, ["zh", "fr", "en", "de"])
+    other_order = train_tokenizer(iter(texts), 350, ["de", "en", "fr", "zh", "en"])
+    assert tokenizer.fingerprint == other_order.fingerprint
+    assert list(tokenizer.vocabulary.special_ids)[3:] == [
+        *("<to_en>", "<to_zh>", "<to_de>", "<to_fr>")
+    ]
+    tokenizer.save(tmp_path)
+    assert load_tokenizer(str(tmp_path)).marker("fr") == (349,)
+    with pytest.raises(ModelError, match=r"no direction marker <to_ru>.*data\.language_pairs"):
+        tokenizer.marker("ru")
 
 
 def test_roles_of_the_real_tokenizer(qwen):
     assert (qwen.vocab_size, qwen.eos_id, qwen.pad_id) == (151_665, 151_645, 151_643)
-    assert qwen.marker_ids == {"en": 151_646, "zh": 151_647}
+    assert (qwen.marker("en"), qwen.marker("zh")) == ((151_646,), (151_647,))
+    assert qwen.marker("fr") == (151_648, *qwen.encode("fr"))
+    assert len({qwen.marker(language) for language in LANGUAGES}) == len(LANGUAGES)
 
 
 def test_known_ids_of_the_real_tokenizer(qwen):

@@ -1,0 +1,75 @@
+"""Compiling the loops that see every character of the corpus.
+
+Numba compiles a function at its first call for the types it is called with and keeps the machine
+code, so only the first run on a machine pays for it. Compiled functions work on NumPy arrays and
+numbers, hold no lock of the interpreter, and give the same result in any thread.
+
+Numba itself only notices when the file of a function changes, not when a constant or a function
+that it took from another file does; the old code would go on running after an update. So the
+machine code is kept in a folder named by a fingerprint of all sources that compiled functions can
+reach, and older folders are removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+_SOURCES = Path(__file__).parent
+_IMPORT = re.compile(rb"^from (src(?:\.\w+)+) import", re.MULTILINE)
+_MARK = b"from src.compiled import"
+
+
+def compiled(function: Function) -> Function:
+    """A function of arrays and numbers as machine code; as it is when NUMBA_DISABLE_JIT is set."""
+    _use_own_cache()
+    return cast("Function", numba.njit(cache=True, nogil=True)(function))
+
+
+@cache
+def _use_own_cache() -> None:
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return  # whoever sets this knows what is there
+    home = _SOURCES / "__pycache__"
+    home.mkdir(exist_ok=True) if os.access(_SOURCES, os.W_OK) else None
+    if not os.access(home, os.W_OK):  # an installation that others own
+        home = Path(tempfile.gettempdir()) / f"linguabridge-{os.getuid()}"
+    folder = home / f"compiled-{fingerprint()}"
+    for other in home.glob("compiled-*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    numba.config.CACHE_DIR = str(folder)
+
+
+def fingerprint() -> str:
+    """Of the sources of all compiled functions and of everything of ours that they import."""
+    texts = {path: path.read_bytes() for path in sorted(_SOURCES.rglob("*.py"))}
+    reached = {path for path, text in texts.items() if _MARK in text}
+    waiting = list(reached)
+    while waiting:
+        for match in _IMPORT.finditer(texts[waiting.pop()]):
+            path = _file_of(match[1].decode())
+            if path in texts and path not in reached:
+                reached.add(path)
+                waiting.append(path)
+    digest = hashlib.sha256()
+    for path in sorted(reached):
+        digest.update(f"{path.relative_to(_SOURCES)} {len(texts[path])}\n".encode())
+        digest.update(texts[path])
+    return digest.hexdigest()[:16]
+
+
+def _file_of(module: str) -> Path:
+    path = _SOURCES.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

@@ -1,0 +1,1 @@
+"""Scores of sentence pairs: how much of something a pair has, before any decision is made."""

@@ -1,0 +1,109 @@
+"""CSV: what Python's module reads, and what to do where it gives up."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Literal
+
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from src.corpus.readers import BadRow, csv_kernels, line_reader
+from tests.fakes.reader_rows import rows_by_ranges, rows_in, rows_of, tables_of
+
+_CELL = st.text(alphabet='ab好"\n\r,; \u2028', max_size=6)
+_HEADER = b"en,zh\n"
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def test_csv_gives_its_pairs_across_lines_and_quotes(tmp_path: Path):
+    text = 'zh,en\r\n"二,\n两","Two ""2"""\r\n三,Three "3"\r\n"四"!,Four'
+    pairs, bad = rows_of(_write(tmp_path / "a.csv", text.encode()))
+    assert pairs == [('Two "2"', "二,\n两"), ('Three "3"', "三"), ("Four", "四!")]
+    assert bad == []
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.tuples(_CELL, _CELL), min_size=1, max_size=20),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.integers(1, 5),
+    st.integers(1, 9),
+)
+def test_what_python_writes_is_read_in_any_ranges(
+    tmp_path_factory, pairs, quoting: Literal[0, 1], line_end: str, step: int, chunk_size: int
+):
+    # Python leaves a carriage return without quotes where it is no line end of its own.
+    assume(line_end == "\r\n" or not any("\r" in zh for _, zh in pairs))
+    stream = io.StringIO()
+    writer = csv.writer(stream, quoting=quoting, lineterminator=line_end)
+    writer.writerows([("en", "zh"), *pairs])
+    path = _write(tmp_path_factory.mktemp("csv") / "a.csv", stream.getvalue().encode())
+    (table,) = tables_of(path, step)
+    assert rows_by_ranges(table, chunk_size, 4) == (pairs, [])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.sampled_from(['"', '""', ",", "a", "好", "\n", "\r\n"]), max_size=30).map("".join)
+)
+@example('"a"b,"c""d"e\n')
+@example('a"b,c"\n')
+def test_other_records_are_what_python_reads_them_as(tmp_path_factory, text: str):
+    content = _HEADER + text.encode() + b'\n"end","end"\n'
+    path = _write(tmp_path_factory.mktemp("csv") / "a.csv", content)
+    (table,) = tables_of(path, 3)
+    pairs, bad = rows_in(table, 0, table.row_count)
+    stream = io.StringIO(content.decode(), newline="")
+    records = list(csv.reader(stream))[1:]
+    # An open quote swallows the rest of the file for Python, and one line here.
+    if records and records[-1] == ["end", "end"]:
+        assert pairs == [tuple(record) for record in records if len(record) == 2]
+        assert len(bad) == sum(len(record) != 2 for record in records)
+    assert pairs + bad
+    assert (pairs, bad) == rows_by_ranges(table, 1, 2)
+
+
+def test_open_quote_costs_one_line(tmp_path: Path):
+    content = _HEADER + '"One,一\nTwo,二\nThree,三\n'.encode()
+    pairs, bad = rows_of(_write(tmp_path / "a.csv", content))
+    assert pairs == [("Two", "二"), ("Three", "三")]
+    assert bad == [BadRow(2, "malformed_line", '"One,一')]
+
+
+def test_quote_that_stays_open_for_long_costs_one_line(tmp_path: Path):
+    rows = [(f"{number} {'x' * 80}", "好") for number in range(15_000)]
+    lines = "".join(f"{en},{zh}\n" for en, zh in rows)
+    path = _write(tmp_path / "a.csv", _HEADER + f'"open\n{lines}"end",end\n'.encode())
+    assert len(lines) > csv_kernels._MOST_QUOTED_BYTES
+    pairs, bad = rows_of(path)
+    assert pairs == [*rows, ("end", "end")]
+    assert bad == [BadRow(2, "malformed_line", '"open')]
+
+
+def test_records_may_be_longer_than_what_is_read_at_a_time(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(line_reader, "_PIECE_BYTES", 7)
+    pairs = [('a "quoted"\nand long cell', "好,好"), ("b", "\n\n\n")] * 20
+    stream = io.StringIO()
+    csv.writer(stream).writerows([("en", "zh"), *pairs])
+    path = _write(tmp_path / "a.csv", stream.getvalue().encode())
+    (table,) = tables_of(path, 3)
+    assert rows_by_ranges(table, 3, 2) == (pairs, [])
+
+
+def test_bad_records_are_rows_of_their_own(tmp_path: Path):
+    lines = ["One,一", "only one", "a,b,c", "", "Two,二"]
+    content = _HEADER + "\n".join(lines).encode() + b"\n\xff,x\n" + "Three,三\n".encode() * 4
+    pairs, bad = rows_of(_write(tmp_path / "a.csv", content))
+    assert pairs == [("One", "一"), ("Two", "二"), *[("Three", "三")] * 4]
+    assert [(row.row, row.reason) for row in bad] == [
+        (3, "malformed_line"),
+        (4, "malformed_line"),
+        (5, "malformed_line"),
+        (7, "bad_encoding"),
+    ]
