@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import store_result, summarise
 from benchmarks.varied_corpus import read_pairs
-from src.corpus.adequacy import learn
 from src.compiled import compiled
+from src.corpus.adequacy import learn
 from src.corpus.filters import KEPT, build_rules, first_broken
 from src.corpus.sampling import Strategy, choose, coverage
 from src.corpus.sampling.diverse import GATE_SHARE

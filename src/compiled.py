@@ -49,7 +49,7 @@ def _use_own_cache() -> None:
     for other in home.glob("compiled-*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
-    numba.config.CACHE_DIR = str(folder)
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # made at import
 
 
 def fingerprint() -> str:

@@ -103,7 +103,7 @@ class Decisions:
         return self.result
 
     def _alive(self, rows: Mask) -> Mask:
-        return rows & (self.result.verdicts == Verdict.TRAIN)
+        return np.asarray(rows & (self.result.verdicts == Verdict.TRAIN))
 
     def _drop(self, positions: Iterable[Any], verdict: Verdict) -> None:
         for part in positions:
@@ -216,7 +216,9 @@ class Decisions:
             & ((verdicts == Verdict.DEV) | (verdicts == Verdict.TEST))
         )
         if not self.result.coverage and len(held_out[0]):
-            self.result.coverage = coverage(pool, chosen, *held_out, seed=data.seed)
+            self.result.coverage = coverage(
+                pool, chosen, *held_out, seed=data.seed, workers=self._engine.workers
+            )
 
     def _texts(self, mask: Mask) -> tuple[Texts, Texts]:
         parts = list(self._blocks(mask))

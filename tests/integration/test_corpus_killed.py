@@ -47,12 +47,14 @@ for fatal, was_killed in run(lambda: write_demo_corpus(folder / "demo", pairs=30
         assert not write_demo_corpus(folder / "demo", pairs=30, seed=2).is_new, fatal
     kills.append(was_killed)
 
-write_report(Report(rows_in=1, kept=1, splits={"train": 1},
-    by_source={"a": {"rows_in": 1, "kept": 1, "dropped": {}, "sampled_out": 0, "splits": {"train": 1}}}), folder / "report")
-new = Report(rows_in=2, kept=2, splits={"train": 2},
-    by_source={"a": {"rows_in": 2, "kept": 2, "dropped": {}, "sampled_out": 0, "splits": {"train": 2}}})
+def report(rows):
+    source = {"rows_in": rows, "kept": rows, "dropped": {}, "sampled_out": 0,
+        "splits": {"train": rows}}
+    return Report(rows_in=rows, kept=rows, splits={"train": rows}, by_source={"a": source})
+
+write_report(report(1), folder / "report")
 report_kills = []
-for fatal, was_killed in run(lambda: write_report(new, folder / "report")):
+for fatal, was_killed in run(lambda: write_report(report(2), folder / "report")):
     page = (folder / "report" / "report.html").read_text()
     rows = json.loads((folder / "report" / "report.json").read_text())["rows_in"]
     assert page.endswith("</html>\\n"), fatal

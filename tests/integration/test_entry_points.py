@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("process", "teacher", "student", "evaluate", "translate", "config", "doctor", "demo")
+COMMANDS = (
+    "process",
+    "teacher",
+    "student",
+    "evaluate",
+    "translate",
+    "checkpoints",
+    "monitor",
+    "config",
+    "doctor",
+    "demo",
+)
 
 
 def run(*arguments, cwd=ROOT, text=None):

@@ -50,7 +50,7 @@ def corpus(tmp_path: Path) -> Corpus:
     return Corpus(units)  # type: ignore[arg-type]
 
 
-def read(folder: Path, split: str) -> list[dict[str, object]]:
+def read(folder: Path, split: str) -> list[dict[str, str]]:
     paths = sorted(folder.glob(f"*/{split}-en-zh-*.parquet"))
     return [row for path in paths for row in pq.read_table(path).to_pylist()]
 

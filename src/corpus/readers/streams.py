@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import zstandard
 
 from src.errors import DataError
 
+gzip_library: Any
 try:  # Intel's implementation unpacks .gz twice as fast
     from isal import isal_zlib as gzip_library
 except ImportError:
@@ -25,7 +26,12 @@ COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 _PACKED_BYTES = 1 << 16
 _DISCARDED_BYTES = 1 << 20
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS  # 16 stands for "with gzip's header and checksum"
-_DAMAGE = (EOFError, gzip_library.error, lzma.LZMAError, zstandard.ZstdError)
+_DAMAGE: tuple[type[Exception], ...] = (
+    EOFError,
+    gzip_library.error,
+    lzma.LZMAError,
+    zstandard.ZstdError,
+)
 
 
 class _Unpacker(Protocol):

@@ -1,7 +1,7 @@
 """The widest coverage of words and phrases: a threshold greedy in one pass over the pairs.
 
 A pair is worth the sum of the current values of its distinct n-grams, per unit of text. Pairs come
-in a pseudo-random order; one above the threshold is kept, and the values of its n-grams are halved,
+in a pseudo-random order; one above the threshold is kept, and its n-grams are worth a quarter then,
 so that what is said again is worth less (feature decay, Biçici and Yuret 2011, with the exact
 greedy's priority queue replaced by the threshold). Two things keep it from collecting rubbish,
 which is always new: the worst pairs by score cannot enter, and only n-grams that occur in two pairs
@@ -10,7 +10,7 @@ or more have a value.
 The passes:
 
 1. The gate: the scores' quantile, by radix selection.
-2. Counting: which n-grams occur at least twice. Order does not matter here.
+2. Counting: which n-grams stand in one, two or more pairs. Order does not matter here.
 3. Deciding: threads extract n-grams, this thread decides one pair after another. The order is that
    of stripes (by the upper bits of the pair's hash), of blocks within a stripe (by a hash of their
    number) and of hashes within a block, so that a corpus sorted by source is seen evenly, yet every

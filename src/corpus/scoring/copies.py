@@ -17,6 +17,7 @@ _LOWER_A, _LOWER_Z = ord("a"), ord("z")
 _UPPER_A, _UPPER_Z = ord("A"), ord("Z")
 _BRACKETS = (ord("("), ord("（"))
 _BLANK = ord(" ")
+_NOWHERE = np.uint32(2**32 - 1)
 _LONGEST_NAME = 40
 _MOST_NAME_WORDS = 4
 _LONGEST_ACRONYM = 3  # longer ones may be headings: NOTE, HELP
@@ -61,7 +62,7 @@ def measure_copies(
         stamp, shift = new_set(entries, room.stamps, np.int64(known_last - known_first))
         for word in range(known_first, known_last):
             insert(entries, stamp, shift, source.digests[word])
-        words, copies, prose, run, gloss_end = 0, 0, 0, 0, np.uint32(0)
+        words, copies, prose, run, gloss_end = 0, 0, 0, 0, _NOWHERE
         for word in range(first, last):
             begin, end = block.begins[word], block.ends[word]
             if block.marks[begin] & CLASS_MASK == DIGIT:
