@@ -20,9 +20,11 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -35,6 +37,17 @@ def compiled(function: Function) -> Function:
     """A function of arrays and numbers as machine code; as it is when NUMBA_DISABLE_JIT is set."""
     _use_own_cache()
     return cast("Function", numba.njit(cache=True, nogil=True)(function))
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers as a contiguous array that cannot be written to.
+
+    Numba compiles a function anew for such arrays, which is what files and text columns give; made
+    one kind, all are served by one compilation.
+    """
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 @cache

@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from src.compiled import read_only
 from src.corpus.adequacy import Lexicon, learn
 from src.corpus.adequacy.calibration import misaligned_rows
 from src.corpus.adequacy.pieces import MAX_REPEATS, read_piece
 from src.corpus.adequacy.tally import COUNT_MASK, KEY_SHIFT, count_key, make_table
-from src.corpus.adequacy.units import fold_table, most_units, read_only, read_units
+from src.corpus.adequacy.units import fold_table, most_units, read_units
 from src.corpus.texts import Texts, concatenated
 from src.errors import DataError
 

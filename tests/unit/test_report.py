@@ -203,11 +203,11 @@ def test_an_empty_split_is_a_warning() -> None:
 
 
 def test_a_corpus_that_repeats_itself_is_a_warning() -> None:
-    report = Report(rows_in=1_000, dropped={"duplicate_pair": 400, "boilerplate": 101})
+    report = Report(rows_in=1_000, dropped={"duplicate_pair": 400, "template": 101})
     assert find_warnings(report) == [
         "50 % of all rows repeat what other rows say (501 rows)",
     ]
-    report.dropped["boilerplate"] = 100
+    report.dropped["template"] = 100
     assert find_warnings(report) == []
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, read_only
 from src.corpus.adequacy.calibration import LEAST_UNITS, PRIOR, Calibration
 from src.corpus.adequacy.evidence import (
     CLASSES,
@@ -28,7 +28,7 @@ from src.corpus.adequacy.evidence import (
     is_of_number,
     make_scratch,
 )
-from src.corpus.adequacy.units import MAX_BYTES, MAX_UNITS, Fold, fold_table, read_only, read_units
+from src.corpus.adequacy.units import MAX_BYTES, MAX_UNITS, Fold, fold_table, read_units
 from src.corpus.texts import Bytes, Offsets, Texts
 from src.errors import DataError
 from src.files import replaced_when_done, write_text

@@ -13,14 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, read_only
 from src.corpus.adequacy.units import (
     Fold,
     Units,
     fold_table,
     hashed_units,
     most_units,
-    read_only,
     read_units,
 )
 from src.corpus.texts import Bytes, Offsets, Texts

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import unicodedata
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,17 +85,6 @@ def most_units(size: NDArray[np.int64]) -> NDArray[np.int64]:
     spaces between them.
     """
     return (2 * size + 2) // 3
-
-
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers as an array that cannot be written to.
-
-    Compiled functions are compiled anew for such arrays, which is what files give and text columns
-    sometimes are; made one kind, they are compiled once.
-    """
-    view = np.asarray(array).view()
-    view.flags.writeable = False
-    return view
 
 
 @compiled

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, read_only
 from src.corpus.folding import LETTER, UNSPACED, reading
 from src.corpus.texts import Bytes, Offsets, Texts
 from src.corpus.utf8 import Codes, code_point
@@ -93,13 +93,6 @@ def sides_of(left: Texts, right: Texts) -> Sides:
         *(read_only(left.data), read_only(left.offsets)),
         *(read_only(right.data), read_only(right.offsets)),
     )
-
-
-def read_only(array: NDArray[Number]) -> NDArray[Number]:
-    """A view that cannot be written to: loops are compiled anew for such arrays, so let all be."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
 
 
 @cache

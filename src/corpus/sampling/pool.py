@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
-from src.corpus.sampling.grams import Hashes, mix, read_only
+from src.compiled import compiled, read_only
+from src.corpus.sampling.grams import Hashes, mix
 from src.corpus.texts import Texts
 
 Task = TypeVar("Task")

@@ -188,7 +188,7 @@ def word_table(words: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
     Returns:
         `[S]` hashes, 0 where there is none, and `[S]` the index of the word in `words`, else -1.
     """
-    size = 1 << (_ROOM * len(words)).bit_length()
+    size = 1 << (2 * len(words)).bit_length()
     hashes = np.zeros(size, np.uint64)
     indices = np.full(size, -1, np.int64)
     for index, word in enumerate(words):

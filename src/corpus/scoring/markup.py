@@ -49,10 +49,12 @@ def strip_markup(codes: Codes, marks: Marks) -> Int:
         The new length.
     """
     length = len(codes)
-    kept: Int = START
     after_markup: Int = START
-    place: Int = START
     template_end: Int = START
+    place: Int = START
+    while place < length and marks[place] & MARKUP == 0:
+        place += 1
+    kept: Int = place
     while place < length:
         end: Int = place
         taken_back: Int = START
@@ -71,13 +73,19 @@ def strip_markup(codes: Codes, marks: Marks) -> Int:
             kept -= taken_back
             codes[kept] = _BLANK
             marks[kept] = SPACE
-            after_markup = kept + 1
+            kept += 1
+            after_markup = kept
             place = end
         else:
             codes[kept] = codes[place]
             marks[kept] = marks[place]
+            kept += 1
             place += 1
-        kept += 1
+        while place < length and marks[place] & MARKUP == 0:
+            codes[kept] = codes[place]
+            marks[kept] = marks[place]
+            kept += 1
+            place += 1
     return kept
 
 
