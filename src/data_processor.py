@@ -193,7 +193,9 @@ class DataProcessor:
             for side in sides
             for sentence in side[::step]
         )
-        tokenizer = train_tokenizer(sentences, vocab_size)
+        pairs = corpus_pairs(self._data.language_pairs)
+        languages = tuple(dict.fromkeys(language for pair in pairs for language in pair))
+        tokenizer = train_tokenizer(sentences, vocab_size, languages)
         tokenizer.save(self._folder.path / "tokenizer")
         return tokenizer
 

@@ -3,15 +3,15 @@
 A score says how much of something a pair has and knows no limit, so limits can be moved without
 computing again. All columns are float32 `[N]`, one value per pair; where a score is per side, the
 worse side stands for the pair. Markup is taken out before words are looked at: it is the same, or
-absent, on the other side.
+absent, on the other side. Of sides beyond 262,144 characters, the beginning is looked at.
 
 The combined `quality` of a pair is the product over these components of
 
     1 - weight * badness ** 2,    badness from 0 (typical) to 1
 
 so it lies in [0, 1], falls with every badness, and one bad component costs at most its weight. The
-square forgives what good text has, too. Measured on good text: 99.9 % reach 0.6, 98.5 % reach 0.75
-and 85 % reach 0.9.
+square forgives what good text has, too. Measured on good text: 99.9 % reach 0.6, 99 % reach 0.75
+and 89 % reach 0.9.
 
     component     weight  badness
     length        0.5     |log2(length_ratio)|, at most 1

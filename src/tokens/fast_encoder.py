@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, inlined
 from src.tokens.characters import character_classes
 from src.tokens.columns import IdArray, IdColumn, IntArray, TextColumn
-from src.tokens.inlined import inlined
 from src.tokens.merging import (
     CHARACTERS,
     CROSSINGS,

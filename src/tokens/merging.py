@@ -16,9 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, inlined
 from src.tokens.columns import IdArray
-from src.tokens.inlined import inlined
 from src.tokens.pieces import ASCII_END, Bytes, decode_character
 
 NEVER = (1 << 31) - 1

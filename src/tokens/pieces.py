@@ -15,10 +15,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, inlined
 from src.tokens.characters import LETTER, NUMBER, SPACE
 from src.tokens.columns import IntArray
-from src.tokens.inlined import inlined
 
 Bytes = NDArray[np.uint8]
 

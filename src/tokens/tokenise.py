@@ -29,7 +29,7 @@ from src.tokens.tokenizer import Tokenizer, load_tokenizer
 WORK = "work"
 """Folder beside the shards, which goes away when all are done."""
 
-_BLOCK_ROWS = 8192
+_BLOCK_ROWS = 16_384
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ Counts = NDArray[np.int64]
 Starts = NDArray[np.uint64]
 Scores = NDArray[np.float64]
 
-LONGEST = 1 << 17
+LONGEST = 1 << 18
 """Characters of a side that are looked at. No sentence is that long, so what its head shows is
 enough, and no text, however long, needs more memory."""
-MOST_ROWS = 1024
+MOST_ROWS = 2048
 MOST_BYTES = LONGEST
 """Of the texts of a slice, unless it has one row only."""
 

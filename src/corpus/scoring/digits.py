@@ -46,9 +46,10 @@ _DECIMALS = 1e4
 @compiled
 def read_digits(text: Text, reader: Int, numbers: Numbers) -> None:
     """Lists all numbers of a text that are written in digits."""
+    marks, length = text.marks, text.length
     place: Int = START
-    while place < text.length:
-        if _is_digit(text, place):
+    while place < length:
+        if marks[place] & CLASS_MASK == DIGIT:
             place = _read_number(text, place, reader, numbers)
         else:
             place += 1

@@ -55,6 +55,7 @@ _ROOM = 4  # entries per member, so that few places are taken when a member come
 _WORD_BITS = 64
 _FIND_SHIFT = np.uint64(44)  # the low bits of a product know little of the text
 _SMALLEST_BITS = 6
+_BUCKET = 4
 _THIRTY, _TWENTY_SEVEN, _THIRTY_ONE = np.uint64(30), np.uint64(27), np.uint64(31)
 _ZERO = np.uint64(0)
 
@@ -188,26 +189,30 @@ def word_table(words: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
     Returns:
         `[S]` hashes, 0 where there is none, and `[S]` the index of the word in `words`, else -1.
     """
-    size = 1 << (2 * len(words)).bit_length()
-    hashes = np.zeros(size, np.uint64)
-    indices = np.full(size, -1, np.int64)
-    for index, word in enumerate(words):
-        digest = digest_of(word)
-        place = digest * int(_MULTIPLIER) % 2**_WORD_BITS >> int(_FIND_SHIFT) & size - 1
-        while hashes[place]:
-            place = (place + 1) & (size - 1)
-        hashes[place] = digest
-        indices[place] = index
-    return hashes, indices
+    buckets = 1 << len(words).bit_length()
+    while True:
+        hashes = np.zeros((buckets, _BUCKET), np.uint64)
+        indices = np.full((buckets, _BUCKET), -1, np.int64)
+        taken = np.zeros(buckets, np.int64)
+        for index, word in enumerate(words):
+            product = digest_of(word) * int(_MULTIPLIER) % 2**_WORD_BITS
+            bucket = product >> int(_FIND_SHIFT) & buckets - 1
+            if taken[bucket] < _BUCKET:
+                hashes[bucket, taken[bucket]] = digest_of(word)
+                indices[bucket, taken[bucket]] = index
+            taken[bucket] += 1
+        if taken.max(initial=0) <= _BUCKET:
+            return hashes.ravel(), indices.ravel()
+        buckets *= 2
 
 
 @compiled
 def find(hashes: Hashes, digest: np.uint64) -> Int:
     """The place of a hash in the first result of `word_table`, or -1."""
-    last = np.uint64(len(hashes) - 1)
-    place = digest * _MULTIPLIER >> _FIND_SHIFT & last
-    while hashes[place] != _ZERO:
-        if hashes[place] == digest:
-            return np.int64(place)
-        place = (place + ONE) & last
-    return -1
+    # All entries of a bucket are looked at, because branches on the text cannot be predicted.
+    last = np.uint64(len(hashes) // _BUCKET - 1)
+    bucket = np.int64((digest * _MULTIPLIER >> _FIND_SHIFT) & last) * _BUCKET
+    place = np.int64(-1)
+    for entry in range(_BUCKET):
+        place = bucket + entry if hashes[np.uint64(bucket + entry)] == digest else place
+    return place

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.compiled import compiled
-from src.corpus.scoring.block import Block, Scores
+from src.corpus.scoring.block import Block, Counts, Scores
 from src.corpus.scoring.hashing import find
 from src.corpus.scoring.marks import CLASS_MASK, CLASSES, DIGIT, KANA, LATIN, LETTER_CLASSES, Marks
 from src.corpus.scoring.pair import FOREIGN, OWN, LanguageTables, SideFacts
@@ -86,41 +86,46 @@ def measure_foreign(
         surplus: Int = 0
         for word in range(block.word_starts[row], block.word_starts[row + 1]):
             begin = block.begins[word]
-            if marks[begin] & CLASS_MASK != DIGIT:
-                words += 1
-                place = find(hashes, block.digests[word])
-                kind = kinds[place] if place >= 0 else 0
-                surplus -= kind == OWN
-                surplus += kind == FOREIGN or (
-                    accents and _has_foreign_letter(codes, begin, block.ends[word], letters)
-                )
+            is_word = marks[begin] & CLASS_MASK != DIGIT
+            words += is_word
+            place = find(hashes, block.digests[word])
+            kind = kinds[np.uint64(max(place, 0))] * (place >= 0)
+            is_foreign = kind == FOREIGN
+            if accents and is_word:
+                is_foreign |= _has_foreign_letter(codes, begin, block.ends[word], letters)
+            surplus += np.int64(is_foreign) - np.int64(kind == OWN)
         # One such word may be a name.
         is_known = words >= _MIN_WORDS and surplus >= _MIN_SURPLUS
         by_words = surplus / words if is_known else 0.0
-        foreign[row] = max(_foreign_script_share(block, row, facts.foreign), by_words)
+        foreign[row] = by_words
+        if _letters(block.counts, row, facts.foreign):
+            in_runs = _letters_in_runs(marks, start, stop, facts.foreign)
+            by_script = in_runs / _letters(block.counts, row, LETTER_CLASSES)
+            foreign[row] = max(by_script, by_words)
 
 
 @compiled
-def _foreign_script_share(block: Block, row: Int, classes: Int) -> float:
-    """The share of the given classes among the letters of a row, lone letters aside.
-
-    Lone kana count: Japanese has its particles between Han characters.
-    """
-    letters, others = 0, 0
+def _letters(counts: Counts, row: Int, classes: Int) -> Int:
+    total: Int = 0
     for kind in range(CLASSES):
-        letters += block.counts[row, kind] * (LETTER_CLASSES >> kind & 1)
-        others += block.counts[row, kind] * (classes >> kind & 1)
-    if others == 0:
-        return 0.0
-    marks, start, stop = block.marks, block.starts[row], block.starts[row + 1]
-    in_runs: Int = 0
+        total += counts[row, kind] * (classes >> kind & 1)
+    return total
+
+
+@compiled
+def _letters_in_runs(marks: Marks, start: np.uint64, stop: np.uint64, classes: Int) -> Int:
+    """Letters of the given classes that stand beside another of the same class.
+
+    Lone kana count, too: Japanese has its particles between Han characters.
+    """
+    found: Int = 0
     for place in range(start, stop):
         kind = marks[place] & CLASS_MASK
         if classes >> kind & 1:
             follows = place > start and marks[place - ONE] & CLASS_MASK == kind
             is_lone = kind != KANA and not follows and _is_lone(marks, np.uint64(place), stop)
-            in_runs += not is_lone
-    return float(in_runs / letters)
+            found += not is_lone
+    return found
 
 
 @compiled

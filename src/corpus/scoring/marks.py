@@ -42,7 +42,6 @@ HAN_CLASSES = (1 << HAN) | (1 << RARE_HAN)
 LETTER_CLASSES = sum(1 << c for c in CharacterClass.letters())
 
 _FOLDED_BELOW = 0x10000
-_UNICASE_FIRST, _UNICASE_END = 0x2E80, 0xA640  # CJK: nothing to look up
 _JIS_ROWS = range(0xB0, 0xD0)  # level 1: the kanji of daily use
 
 

@@ -60,6 +60,8 @@ def compare_numbers(
     """
     for row in range(len(disagreement)):
         disagreement[row] = 0
+        if left.counts[row, DIGIT] + right.counts[row, DIGIT] == 0:
+            continue
         # Nearly everywhere, both sides hold the same digits.
         if _sum_of_digits(left, row, tables.powers) != _sum_of_digits(right, row, tables.powers):
             _read(left, row, readers[0], tables, scratch.left)

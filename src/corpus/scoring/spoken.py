@@ -6,7 +6,7 @@ import numpy as np
 
 from src.compiled import compiled
 from src.corpus.scoring.hashing import find, piece
-from src.corpus.scoring.marks import WORD
+from src.corpus.scoring.marks import WORD, Marks
 from src.corpus.scoring.number_values import Numbers, Text, add_spoken
 from src.corpus.scoring.number_words import (
     FIRST_UNIT,
@@ -29,9 +29,9 @@ _I, _V, _X, _L, _C = (ord(letter) for letter in "IVXLC")
 
 
 @compiled
-def _word_end(text: Text, place: Int) -> Int:
+def _word_end(marks: Marks, place: Int, length: Int) -> Int:
     """The end of the letters, digits and underscores from a place on."""
-    while place < text.length and text.marks[place] & WORD:
+    while place < length and marks[place] & WORD:
         place += 1
     return place
 
@@ -42,7 +42,7 @@ def read_english(text: Text, words: NumberTables, numbers: Numbers) -> None:
     total, current, last_end = 0.0, 0.0, START
     begin: Int = START
     while begin < text.length:
-        end = _word_end(text, begin)
+        end = _word_end(text.marks, begin, text.length)
         if end > begin:
             word = find(words.word_hashes, piece(text.sums, text.powers, begin, end))
             kind = words.word_kinds[word] if word >= 0 else 0
@@ -128,8 +128,8 @@ def read_roman(text: Text, numbers: Numbers) -> None:
     """Adds Roman numerals that stand as words."""
     begin: Int = START
     while begin < text.length:
-        end = _word_end(text, begin)
-        if begin < end <= begin + _LONGEST_ROMAN:
+        end = _word_end(text.marks, begin, text.length)
+        if begin < end <= begin + _LONGEST_ROMAN and _roman_value(text.codes[begin]):
             value, others = START, 0
             for place in range(end - 1, begin - 1, -1):
                 letter = _roman_value(text.codes[place])
