@@ -115,7 +115,7 @@ def _of_lengths(direction: str, lengths: Mapping[str, Any]) -> Iterator[str]:
     if recommended is None:
         return
     for model, configured in configured_lengths(lengths).items():
-        if configured == recommended:
+        if configured >= recommended:  # room to spare costs nothing: batches are as long as needed
             continue
         key = f"{model}.max_seq_length" if model else "max_seq_length"
         yield (
