@@ -26,7 +26,7 @@ LINE_WIDTH = 100
 _NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 _YAML_HEADER = """\
-# Every key with its default and meaning. Written by `make docs` from src/schema.py; to change
+# Every key with its default and meaning. Written by `make docs` from src/schema/; to change
 # values, leave this file as it is and keep a small one of your own with the keys you change.
 #
 # First, in my.yaml:
@@ -49,7 +49,7 @@ _YAML_HEADER = """\
 _MARKDOWN_HEADER = """\
 # Configuration
 
-<!-- Written by `make docs` from src/schema.py; edit the sentences there. -->
+<!-- Written by `make docs` from src/schema/; edit the sentences there. -->
 
 A value comes from the last of these that names its key: the default below, the files given with
 `--config` in their order (without any, `./config.yaml` if there is one), and `section.key=value` on
