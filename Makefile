@@ -47,7 +47,7 @@ coverage: $(READY_DEV)  ## The test suite with branch coverage, also of started 
 	@$(VENV_PYTHON) -m coverage combine --quiet
 	@$(VENV_PYTHON) -m coverage report
 
-docs: $(READY)  ## Write config.yaml and docs/configuration.md from src/schema.py
+docs: $(READY)  ## Write config.yaml and docs/configuration.md from src/schema
 	@$(VENV_PYTHON) -m src.config_reference --write
 
 lock:  ## Pin requirements*.txt from pyproject.toml; LOCK=--upgrade takes newer versions

@@ -17,10 +17,10 @@ from src.schema.data import (
     SplitsConfig,
 )
 from src.schema.evaluation import EvaluationConfig, MonitoringConfig
+from src.schema.student import StudentConfig
 from src.schema.training import (
     ArchitectureConfig,
     LoraConfig,
-    StudentConfig,
     TeacherConfig,
     TrainerConfig,
 )
