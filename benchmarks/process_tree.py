@@ -1,7 +1,12 @@
-"""Wall time, processor time and memory of a program with everything it starts."""
+"""Wall time, processor time and memory of a program with everything it starts.
+
+Workers that are forked from a server process are nobody's children once the program has ended;
+this process adopts such orphans (a Linux subreaper) and counts what they took.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import time
@@ -12,6 +17,7 @@ from pathlib import Path
 import psutil
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+_PR_SET_CHILD_SUBREAPER = 36  # of <linux/prctl.h>
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Usage:
 
     Attributes:
         wall_seconds: From its start to its end.
-        cpu_seconds: Of the program and all it started and waited for.
+        cpu_seconds: Of the program and all it started.
         peak_pss_bytes: Largest sum over its processes of proportional set sizes: a page that n
             processes share counts 1/n in each, so that nothing counts twice. Looked at every half
             second.
@@ -42,6 +48,7 @@ def run(command: Sequence[str | Path], *, folder: Path, log: Path) -> Usage:
     Raises:
         SystemExit: If it fails; names the log.
     """
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     started = time.perf_counter()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -58,7 +65,18 @@ def run(command: Sequence[str | Path], *, folder: Path, log: Path) -> Usage:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{command[0]} ended with {process.returncode}; see {log}")
-    return Usage(wall, usage.ru_utime + usage.ru_stime, peak)
+    return Usage(wall, usage.ru_utime + usage.ru_stime + _orphans_cpu_seconds(), peak)
+
+
+def _orphans_cpu_seconds() -> float:
+    """Waits for what the program left behind; processor seconds of it and what it waited for."""
+    seconds = 0.0
+    while True:
+        try:
+            _, _, usage = os.wait4(-1, 0)
+        except ChildProcessError:
+            return seconds
+        seconds += usage.ru_utime + usage.ru_stime
 
 
 def _proportional_set_size(process_id: int) -> int:

@@ -32,7 +32,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 _OLD_SECONDS = 24 * 3600
 _SOURCES = Path(__file__).parent
 _IMPORT = re.compile(rb"^from (src(?:\.\w+)+) import", re.MULTILINE)
-_MARK = b"from src.compiled import"
+_COMPILES = re.compile(rb"^@(?:compiled|inlined)$", re.MULTILINE)
 
 
 def compiled(function: Function) -> Function:
@@ -57,6 +57,11 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
+def is_first_run() -> bool:
+    """Whether no machine code of these sources is here yet: compiling all takes about a minute."""
+    return not any(Path(numba.config.CACHE_DIR).rglob("*.nbi"))  # type: ignore[attr-defined]
+
+
 @cache
 def _use_own_cache() -> None:
     if os.environ.get("NUMBA_CACHE_DIR"):
@@ -76,7 +81,7 @@ def _use_own_cache() -> None:
 def fingerprint() -> str:
     """Of the sources of all compiled functions and of everything of ours that they import."""
     texts = {path: path.read_bytes() for path in sorted(_SOURCES.rglob("*.py"))}
-    reached = {path for path, text in texts.items() if _MARK in text}
+    reached = {path for path, text in texts.items() if _COMPILES.search(text)}
     waiting = list(reached)
     while waiting:
         for match in _IMPORT.finditer(texts[waiting.pop()]):

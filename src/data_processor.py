@@ -16,6 +16,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.compiled import is_first_run
 from src.config import config_to_yaml
 from src.corpus import shards
 from src.corpus.assemble import assemble
@@ -36,8 +37,9 @@ from src.corpus.work_units import (
 )
 from src.errors import DataError
 from src.languages import corpus_pairs
-from src.schema import Config
+from src.schema import Config, SourceConfig
 from src.tasks.engine import Engine
+from src.tasks.processes import peak_memory_bytes
 from src.tasks.progress import Progress
 from src.tokens.cache import TokenCache, is_current
 from src.tokens.lengths import length_statistics
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
 __all__ = ["DataProcessor", "StreamingDataset"]
 
 logger = logging.getLogger(__name__)
+
+Sources = tuple[SourceConfig, ...]
 
 _BYTES_PER_PAIR = 600  # text, scores and rejected shards, for messages about space
 _TOKEN_BYTES_PER_PAIR = 250
@@ -87,18 +91,22 @@ class DataProcessor:
         """
         self._phases = Phases()
         with self._folder.locked():
-            fingerprint = self._fingerprint()
+            self._phases.start("looking through sources")
+            sources, sets = self._fetch_sources()
+            fingerprint = self._fingerprint((*sources, *sets))
             if (report := self._folder.finished_report(fingerprint)) is not None:
                 logger.info("%s is up to date, nothing to do", self._folder.path)
                 return report
             tokenizer = self._load_tokenizer()
-            units = self._plan()
+            units = self._plan(sources)
             self._process_units(units)
             report = assemble(
                 units,
                 self._data,
                 folder=self._folder,
-                evaluation_keys=self._evaluation_keys,
+                evaluation_keys=lambda languages: SideKeys.of(
+                    evaluation_pairs(sets, languages, self._data)
+                ),
                 engine=self._engine,
                 phases=self._phases,
             )
@@ -121,15 +129,17 @@ class DataProcessor:
         with self._folder.locked():
             return self._tokenize(self._load_tokenizer())
 
-    def _plan(self) -> list[WorkUnit]:
-        self._phases.start("looking through sources")
+    def _fetch_sources(self) -> tuple[Sources, Sources]:
+        """Corpora and evaluation sets as files of this machine."""
         work = self._folder.work
         with explained_disk_errors(work, _BYTES_PER_PAIR):
             work.mkdir(parents=True, exist_ok=True)
-        data = self._data.model_copy(
-            update={"sources": fetch_sources(self._data.sources, work / _DOWNLOADS)}
-        )
-        units = plan_units(data, work)
+        sources = fetch_sources(self._data.sources, work / _DOWNLOADS)
+        return sources, fetch_sources(self._config.evaluation.sets, work / _DOWNLOADS)
+
+    def _plan(self, sources: Sources) -> list[WorkUnit]:
+        work = self._folder.work
+        units = plan_units(self._data.model_copy(update={"sources": sources}), work)
         forget_other_units(work, units, keep=[_DOWNLOADS])
         return units
 
@@ -145,15 +155,11 @@ class DataProcessor:
             len(units),
             f", {len(units) - len(missing)} of them done before" if found else "",
         )
+        if missing and is_first_run():
+            logger.info("compiling for this machine, once: about a minute before the first pairs")
         progress = Progress("filtering", total, done=found)
-        for unit, _, memory in self._engine.run(process_unit, missing, describe=str):
-            self._phases.note_memory(memory)
+        for unit, _ in self._engine.run(process_unit, missing, describe=str):
             progress.add(unit.count)
-
-    def _evaluation_keys(self, languages: tuple[str, str]) -> SideKeys:
-        """The sentences of `evaluation.sets` in a pair of languages."""
-        sets = fetch_sources(self._config.evaluation.sets, self._folder.work / _DOWNLOADS)
-        return SideKeys.of(evaluation_pairs(sets, languages, self._data))
 
     def _tokenize(self, tokenizer: Tokenizer | None) -> Path:
         text, cache = self._folder.text, self._folder.tokens
@@ -176,7 +182,6 @@ class DataProcessor:
                 tokenizer=tokenizer,
                 text_fingerprint=fingerprint,
                 engine=self._engine,
-                note_memory=self._phases.note_memory,
             )
 
     def _load_tokenizer(self) -> Tokenizer | None:
@@ -211,33 +216,17 @@ class DataProcessor:
         }
         split = TokenCache.open(self._folder.tokens).split("train")
         statistics = length_statistics(split, overheads)
-        return {
-            direction: {
-                "pairs": lengths.pairs,
-                "tokens": lengths.tokens,
-                **lengths.percentiles,
-                "candidates": [
-                    {
-                        "max_seq_length": cut.max_seq_length,
-                        "cut_pairs": cut.pairs,
-                        "cut_tokens": cut.tokens,
-                    }
-                    for cut in lengths.cuts
-                ],
-                "recommendation": statistics.recommended,
-                "configured": {
-                    "teacher": self._config.teacher.max_seq_length,
-                    "student": self._config.student.max_seq_length,
-                },
-            }
-            for direction, lengths in statistics.directions.items()
+        configured = {
+            "teacher": self._config.teacher.max_seq_length,
+            "student": self._config.student.max_seq_length,
         }
+        return statistics.to_json(configured)
 
     def _finish(self, report: Report, fingerprint: str) -> None:
         report.phases = self._phases.summary()
         report.seconds = self._phases.seconds
         report.pairs_per_second = report.rows_in / report.seconds
-        report.peak_rss_bytes = self._phases.peak_bytes
+        report.peak_rss_bytes = max(self._engine.peak.bytes, peak_memory_bytes())
         report.warnings = find_warnings(report)
         self._folder.finish(report, config_to_yaml(self._config), fingerprint)
         for warning in report.warnings:
@@ -252,8 +241,10 @@ class DataProcessor:
             self._folder.path / "report.html",
         )
 
-    def _fingerprint(self) -> str:
+    def _fingerprint(self, sources: Sources) -> str:
         """Of everything that the output depends on, without reading any source."""
+        lexicon = self._data.adequacy.lexicon
+        lexicon_files = sorted(Path(lexicon).expanduser().rglob("*.json")) if lexicon else []
         settings = self._data.model_dump(mode="json", exclude=_IRRELEVANT_KEYS)
         tokenizer = self._data.tokenizer or self._config.student.model_name
         if self._data.train_tokenizer_vocab_size is not None:
@@ -265,10 +256,10 @@ class DataProcessor:
             "languages": corpus_pairs(self._data.language_pairs),
             "evaluation": [item.model_dump(mode="json") for item in self._config.evaluation.sets],
             "tokenizer": [tokenizer, *map(file_identity, tokenizer_files)],
+            "lexicon": [*map(file_identity, lexicon_files)],
             "files": [
                 file_identity(path)
-                for source in (*self._data.sources, *self._config.evaluation.sets)
-                if "://" not in source.path
+                for source in sources
                 for paths in find_files(source)
                 for path in paths
             ],

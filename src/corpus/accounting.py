@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from src.corpus.adequacy_stage import AdequacyScores
-from src.corpus.characters import mixed
 from src.corpus.keys import PAIR
+from src.corpus.mixing import mixed
 from src.corpus.quantities import HISTOGRAM_EDGES, Histograms, counts_per_bin
 from src.corpus.report import EXAMPLES_PER_REASON, ExampleBox, Report
 from src.corpus.texts import Texts
@@ -18,7 +18,7 @@ from src.corpus.unit_files import read_unreadable
 from src.corpus.unit_rows import BlockPlace, Corpus
 from src.corpus.verdicts import SPLITS, Verdict, Verdicts
 from src.corpus.write_corpus import verdict_counts
-from src.schema import DataConfig
+from src.schema.data import DataConfig
 
 
 def account(

@@ -8,9 +8,7 @@ nobody asked about (they were dropped before) are not scored until somebody does
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,16 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.corpus.adequacy import Lexicon, learn
-from src.corpus.characters import mixed
+from src.corpus.arrays import write_array
 from src.corpus.dedup import surplus
 from src.corpus.keys import PAIR
+from src.corpus.mixing import mixed
 from src.corpus.texts import Texts
 from src.corpus.unit_files import LEFT, RIGHT, read_blocks_of, read_counts
 from src.corpus.unit_rows import BlockPlace, Corpus, Languages
 from src.corpus.verdicts import Mask
 from src.errors import DataError
-from src.files import flush_to_disk, write_text
-from src.schema import AdequacyConfig
+from src.files import replaced_when_done, write_text
+from src.schema.data import AdequacyConfig
 from src.tasks.engine import Engine
 from src.tasks.progress import Progress
 
@@ -67,7 +66,7 @@ class AdequacyScores:
         self._lexicons[languages] = self._find_or_learn(languages, engine.workers)
         tasks = list(self._tasks(languages, wanted))
         progress = Progress("judging adequacy", sum(task.row_count for task in tasks))
-        for task, _, _ in engine.run(score_rows, tasks, describe=str):
+        for task, _ in engine.run(score_rows, tasks, describe=str):
             progress.add(task.row_count)
 
     def of(self, place: BlockPlace) -> Scores:
@@ -193,12 +192,8 @@ def score_rows(task: ScoringTask) -> None:
 
 
 def _write_scores(file: Path, scores: Scores) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, scores)
-    partial = file.with_name(f"{file.name}.partial-{os.getpid()}")
-    partial.write_bytes(buffer.getbuffer())
-    flush_to_disk(partial)
-    partial.replace(file)
+    with replaced_when_done(file) as partial:
+        write_array(partial, scores)
     for other in file.parent.glob("adequacy-*"):
         if other != file:
             other.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from src.corpus.unit_rows import Corpus, Languages
 from src.corpus.verdicts import reasons
 from src.corpus.work_units import WorkUnit
 from src.corpus.write_corpus import write_corpus
-from src.schema import DataConfig
+from src.schema.data import DataConfig
 from src.tasks.engine import Engine
 
 _BYTES_PER_PAIR = 300  # of text and rejected shards, for messages about space

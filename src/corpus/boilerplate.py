@@ -62,9 +62,9 @@ _MENU = frozenset(
 _SEPARATOR = r"[|>»›·•]"
 _SPLIT = re.compile(_SEPARATOR)
 _LEAST_MENU_ENTRIES = 3
-_LONGEST_BYTES = 160
-_SPLIT = re.compile(_SEPARATOR)
-_LEAST_MENU_ENTRIES = 3
+# Addresses, code and names hold separators, too, but seldom an entry between two.
+_AROUND = "[ ?!？！]"
+_ENTRY = f"(?:^|{_SEPARATOR}){_AROUND}*(?:{'|'.join(sorted(_MENU))}){_AROUND}*(?:{_SEPARATOR}|$)"
 _LONGEST_BYTES = 160
 
 
@@ -86,8 +86,8 @@ def boilerplate(left: Texts, right: Texts, languages: tuple[str, str]) -> NDArra
     short = np.flatnonzero(_is_short(left) & _is_short(right))
     for row in _matching(short, known, _PAGE).tolist():
         scores[row] = min(_page_share(texts[row], language) for texts, language in known)
-    separators = {language: f"{_SEPARATOR}.*{_SEPARATOR}" for _, language in known}
-    for row in _matching(short, known, separators).tolist():
+    menus = dict.fromkeys(_PAGE, _ENTRY)
+    for row in _matching(short, known, menus).tolist():
         menu = min(_menu_share(texts[row]) for texts, _ in known)
         scores[row] = max(scores[row], menu)
     return scores
@@ -112,7 +112,7 @@ def _page_share(text: str, language: str) -> float:
 
 def _menu_share(text: str) -> float:
     """Letters and digits in menu entries among all of a text that holds at least three."""
-    entries = [part.strip(" ?!？！") for part in _SPLIT.split(text.lower())]
+    entries = [part.strip(_AROUND[1:-1]) for part in _SPLIT.split(text.lower())]
     found = [entry for entry in entries if entry in _MENU]
     if len(found) < _LEAST_MENU_ENTRIES:
         return 0.0

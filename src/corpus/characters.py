@@ -137,10 +137,3 @@ def alphanumeric_table() -> NDArray[np.bool_]:
     # Planes 0 to 3; no later plane has letters or digits.
     table[:0x40000] = [chr(code).isalnum() for code in range(0x40000)]
     return table
-
-
-def mixed(hashes: Hashes) -> Hashes:
-    """Spreads hashes over all 64 bits (the finaliser of splitmix64)."""
-    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return hashes ^ (hashes >> np.uint64(31))

@@ -27,7 +27,7 @@ from src.corpus.splits import hold_out
 from src.corpus.texts import Texts, concatenated
 from src.corpus.unit_rows import Corpus, Languages
 from src.corpus.verdicts import FIRST_RULE, Mask, Verdict, Verdicts
-from src.schema import DataConfig
+from src.schema.data import DataConfig
 from src.tasks.engine import Engine
 from src.tasks.progress import Progress
 

@@ -8,7 +8,7 @@ from src.corpus.normalise import Normaliser
 from src.corpus.readers import open_tables, read_blocks, source_languages, source_names
 from src.corpus.texts import Texts
 from src.languages import corpus_pairs
-from src.schema import DataConfig, SourceConfig
+from src.schema.data import DataConfig, SourceConfig
 
 
 def evaluation_pairs(

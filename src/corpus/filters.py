@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.corpus.scores import Columns
-from src.schema import FiltersConfig
+from src.schema.data import FiltersConfig
 
 KEPT = -1
 

@@ -19,6 +19,7 @@ from src.corpus.folding import (
     UNSPACED,
     Entries,
 )
+from src.corpus.mixing import mix
 from src.corpus.texts import Bytes, Offsets
 from src.corpus.utf8 import ONE, START, Int, code_point
 
@@ -26,12 +27,11 @@ Hashes = NDArray[np.uint64]
 
 _SEED = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
-_FIRST_MULTIPLIER = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND_MULTIPLIER = np.uint64(0x94D049BB133111EB)
+_WORD_MULTIPLIER = np.uint64(0xBF58476D1CE4E5B9)
 _LEFT_SALT, _RIGHT_SALT = np.uint64(1), np.uint64(2)
 _ZERO, _ONES = np.uint64(0), np.uint64(0xFFFFFFFFFFFFFFFF)
 _NOTHING, _TWO, _THREE = np.uint64(0), np.uint64(2), np.uint64(3)
-_HALF, _THIRTY, _TWENTY_SEVEN, _THIRTY_ONE = (np.uint64(shift) for shift in (32, 30, 27, 31))
+_HALF = np.uint64(32)
 _ONE_CODE, _TWO_CODES = np.uint64(21), np.uint64(42)
 # Entries are unsigned, and so is what is compared with them: see `src.corpus.utf8`.
 _NONE = np.uint32(0)
@@ -41,14 +41,6 @@ _EXPANDS, _DEPENDS, _UNSPACED = np.uint32(EXPANDS), np.uint32(DEPENDS), np.uint3
 _CODE_MASK = np.uint32(CODE_MASK)
 _PLANES = 20
 _MAX_UNITS = (1 << _PLANES) - 1
-
-
-@compiled
-def spread(key: np.uint64) -> np.uint64:
-    """Spreads a hash over all 64 bits (the finaliser of splitmix64)."""
-    key = (key ^ (key >> _THIRTY)) * _FIRST_MULTIPLIER
-    key = (key ^ (key >> _TWENTY_SEVEN)) * _SECOND_MULTIPLIER
-    return key ^ (key >> _THIRTY_ONE)
 
 
 @compiled
@@ -135,9 +127,9 @@ def digest(kept: Entries, count: Int) -> np.uint64:
         place = group * _THREE
         first = np.uint64(kept[place] & _CODE_MASK) << _TWO_CODES
         second = np.uint64(kept[place + ONE] & _CODE_MASK) << _ONE_CODE
-        word = (first | second | np.uint64(kept[place + _TWO] & _CODE_MASK)) * _FIRST_MULTIPLIER
+        word = (first | second | np.uint64(kept[place + _TWO] & _CODE_MASK)) * _WORD_MULTIPLIER
         state = (state ^ word ^ (word >> _HALF)) * _MULTIPLIER
-    return spread(state)
+    return mix(state)
 
 
 @compiled
@@ -186,12 +178,12 @@ def add_units(folded: Entries, length: Int, salt: np.uint64, planes: Hashes, cou
         code = np.uint64(entry & _CODE_MASK)
         is_spaced = (entry & (_LETTER | _UNSPACED)) == _LETTER
         if word != _ZERO and not is_spaced:
-            count = _add(spread(word), planes, count)
+            count = _add(mix(word), planes, count)
             word = _ZERO
         if is_spaced:
             word = _extended(_SEED ^ salt if word == _ZERO else word, code)
         if entry & _UNSPACED:
-            count = _add(spread(_extended(_SEED ^ salt, before << _ONE_CODE | code)), planes, count)
+            count = _add(mix(_extended(_SEED ^ salt, before << _ONE_CODE | code)), planes, count)
             before = code
         else:
             before = _ZERO
@@ -266,8 +258,8 @@ def hash_pairs(
             majority(planes, START)
             continue
         keys[1, row], right_exact, right_template = hash_side(folded, length, seen, kept)
-        keys[2, row] = spread(spread(left_exact) + right_exact)
-        keys[3, row] = spread(spread(left_template) + right_template)
+        keys[2, row] = mix(mix(left_exact) + right_exact)
+        keys[3, row] = mix(mix(left_template) + right_template)
         if near:
             units = add_units(folded, length, _RIGHT_SALT, planes, units)
             simhash = majority(planes, units)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.compiled import compiled
-from src.corpus.key_kernels import spread
+from src.corpus.mixing import mix
 
 Hashes = NDArray[np.uint64]
 Counts = NDArray[np.uint32]
@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 
 _WORD_BITS = 64
 _SMALLEST_BITS = 10
-_PART_MULTIPLIER = np.uint64(0xD1B54A32D192ED03)  # odd, and no factor of `spread`
+_PART_MULTIPLIER = np.uint64(0xD1B54A32D192ED03)  # odd, and no factor of `mix`
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
@@ -130,7 +130,7 @@ def is_in(key: np.uint64, part: Part) -> bool:
 def _place(key: np.uint64, keys: Hashes, counts: Counts) -> np.uint64:
     """Where a key is, or where it would be."""
     last = np.uint64(len(keys) - 1)
-    place = spread(key) & last
+    place = mix(key) & last
     while counts[place] != 0 and keys[place] != key:
         place = (place + _ONE) & last
     return place

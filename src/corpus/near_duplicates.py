@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from src.compiled import compiled
 from src.corpus.dedup import PART_ROWS, surplus
-from src.corpus.key_kernels import spread
 from src.corpus.key_tables import choose, parts
 from src.corpus.keys import NEAR, KeyColumns
+from src.corpus.mixing import mix
 from src.corpus.utf8 import Int
 
 Hashes = NDArray[np.uint64]
@@ -137,7 +137,7 @@ def _compare(
     """
     last = np.uint64(len(heads) - 1)
     for row in range(len(hashes)):
-        chain = np.int64(spread(hashes[row] & mask) & last)
+        chain = np.int64(mix(hashes[row] & mask) & last)
         other = np.int64(heads[chain])
         steps = 0
         while other >= 0 and steps < MAX_STEPS and not dropped[row]:

@@ -1,12 +1,10 @@
-"""How long each phase of the stage took, and the most memory it needed."""
+"""How long each phase of the stage took."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from typing import Any
-
-from src.tasks.processes import peak_memory_bytes
 
 
 class Phases:
@@ -21,7 +19,6 @@ class Phases:
         self._laps: dict[str, dict[str, Any]] = {}
         self._name = ""
         self._started = self._lap_started = clock()
-        self._workers_bytes = 0
 
     def start(self, name: str, rows: int | None = None) -> None:
         """Ends the current phase and begins, or goes on with, another.
@@ -36,19 +33,10 @@ class Phases:
         if rows is not None:
             self._laps[name]["rows"] = rows
 
-    def note_memory(self, count: int) -> None:
-        """Notes the resident memory, in bytes, of this process and its workers."""
-        self._workers_bytes = max(self._workers_bytes, count)
-
     @property
     def seconds(self) -> float:
         """Since the beginning."""
         return self._clock() - self._started
-
-    @property
-    def peak_bytes(self) -> int:
-        """Largest resident memory noted, of this process alone where it had no workers."""
-        return max(self._workers_bytes, peak_memory_bytes())
 
     def summary(self) -> list[dict[str, Any]]:
         """Name, seconds and perhaps rows of each phase, in order of their beginnings."""

@@ -39,7 +39,7 @@ from src.corpus.scoring.pair import OTHER_CHARACTERS_PER_WORD, describe_pair
 from src.corpus.scoring.shared import SharedScores, compare_sides, new_scratch
 from src.corpus.scoring.side import SideScores, measure_side
 from src.corpus.texts import Offsets, Texts
-from src.schema import FiltersConfig
+from src.schema.data import FiltersConfig
 
 Column = NDArray[np.float32]
 Columns = dict[str, Column]

@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.corpus.characters import mixed
 from src.corpus.decontamination import SideKeys, contaminated
 from src.corpus.keys import LEFT, PAIR, RIGHT, KeyColumns
+from src.corpus.mixing import mixed
 from src.errors import DataError
-from src.schema import SplitsConfig
+from src.schema.data import SplitsConfig
 
 Hashes = NDArray[np.uint64]
 Positions = NDArray[np.int64]

@@ -11,12 +11,10 @@ anew.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from src.corpus.arrays import write_array
 from src.corpus.keys import KEYS
 from src.corpus.readers import BadRow
 from src.corpus.texts import Texts
@@ -56,7 +55,7 @@ class UnitCounts:
     histograms: dict[str, list[int]] = field(default_factory=dict)
 
 
-class Block(NamedTuple):
+class ScoredBlock(NamedTuple):
     """Rows of a unit that were handled together.
 
     Attributes:
@@ -86,7 +85,7 @@ class UnitWriter:
     def __enter__(self) -> UnitWriter:
         return self
 
-    def write(self, block: Block) -> None:
+    def write(self, block: ScoredBlock) -> None:
         """Appends readable rows."""
         arrays = [block.left.to_arrow(), block.right.to_arrow()]
         arrays += [pa.array(column) for column in block.columns.values()]
@@ -105,19 +104,11 @@ class UnitWriter:
 
     def finish(self, counts: UnitCounts) -> None:
         """Writes what is known at the end."""
-        # NumPy's own file writing forgets why a write failed; a full disk must stay recognisable.
-        buffer = io.BytesIO()
-        np.save(buffer, np.concatenate(self._keys, axis=1))
-        (self._folder / _KEYS).write_bytes(buffer.getbuffer())
+        write_array(self._folder / _KEYS, np.concatenate(self._keys, axis=1))
         text = json.dumps(asdict(counts), sort_keys=True)
         (self._folder / _COUNTS).write_text(text, encoding="utf-8")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._rows is not None:
             self._rows.close()
         self._unreadable.close()

@@ -26,10 +26,10 @@ from src.corpus.quantities import histograms
 from src.corpus.readers import Table, open_tables, read_blocks, source_names
 from src.corpus.scores import score_pairs
 from src.corpus.shards import flush_folder
-from src.corpus.unit_files import Block, UnitCounts, UnitWriter
+from src.corpus.unit_files import ScoredBlock, UnitCounts, UnitWriter
 from src.errors import DataError
 from src.languages import corpus_pairs
-from src.schema import DataConfig, FiltersConfig, NormaliseConfig
+from src.schema.data import DataConfig, FiltersConfig, NormaliseConfig
 
 # Raise when the same input and settings would give another result than before.
 _RESULT_VERSION = 2
@@ -179,7 +179,7 @@ def _write_unit(unit: WorkUnit, partial: Path) -> UnitCounts:
             left, right = normaliser.apply(rows.left, rows.right)
             columns = score_pairs(left, right, languages, settings.filters)
             keys = pair_keys(left, right, near=settings.near_duplicates)
-            writer.write(Block(left, right, columns, keys))
+            writer.write(ScoredBlock(left, right, columns, keys))
             counts.blocks.append(len(left))
             for name, bins in histograms(left, right, columns).items():
                 known = counts.histograms.get(name, [0] * len(bins))

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from src.corpus.arrays import write_array
 from src.corpus.quantities import Histograms, histograms
 from src.corpus.shards import ShardFile, shard_path, shard_schema
 from src.corpus.texts import Texts
@@ -98,7 +99,7 @@ def write_corpus(
     for name in ("text", _REJECTED):
         (folder / name).mkdir(parents=True)
     file = folder / _VERDICTS
-    np.save(file, verdicts)
+    write_array(file, verdicts)
     tasks = [
         ShardTask(split, path, languages, file, reasons, pieces)
         for languages in corpus.languages()
@@ -107,7 +108,7 @@ def write_corpus(
     ]
     progress = Progress("writing", sum(task.row_count for task in tasks))
     totals: Histograms = {}
-    for task, after, _ in engine.run(write_shard, tasks, describe=str):
+    for task, after in engine.run(write_shard, tasks, describe=str):
         progress.add(task.row_count)
         for name, bins in after.items():
             totals[name] = totals.get(name, np.zeros_like(bins)) + bins

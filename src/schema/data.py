@@ -97,20 +97,20 @@ class FiltersConfig(Section):
     """Largest share of a side's characters that can only come from a broken encoding (U+FFFD,
     mojibake that could not be repaired, private use)."""
     max_copy_share: Fraction = 0.7
-    """Largest share of the Chinese side that is words of the English side. 1.0 keeps untranslated
-    pairs."""
+    """Largest share of the side that is not in Latin letters (of both, where both are) that is
+    words of the other side. 1.0 keeps untranslated pairs."""
     max_copied_prose_share: Fraction = 0.3
     """The same, counting only words in lower-case letters: names and code may be copied, running
     text may not."""
     min_script_share: Fraction = 0.3
     """Smallest share of a side's words and Chinese characters that are in its own script."""
     max_foreign_share: Fraction = 0.15
-    """Largest share of a side in other scripts (kana, Cyrillic), or of its words that are function
-    words of other languages. 1.0 switches off."""
+    """Largest share of a side in other scripts (kana in Chinese, Cyrillic), or of its words that
+    are function words of other languages, from two such words on. 1.0 switches off."""
     max_punctuation: Fraction = 0.6
     """Largest share of a side that is neither letter nor digit."""
     length_ratio_min: float = Field(default=0.6, ge=0)
-    """Smallest English/Chinese length ratio, measured in words' worths, so that 1.0 is typical;
+    """Smallest English/Chinese length ratio (first language of a pair over second), measured in words' worths, so that 1.0 is typical;
     99.7 % of good pairs lie between 0.6 and 1.8."""
     length_ratio_max: float = Field(default=1.8, gt=0)
     """Largest ratio, same unit."""
@@ -192,7 +192,7 @@ class DataConfig(Section):
     quality_threshold: Fraction = 0.5
     """Smallest combined quality score (0 to 1) a pair must reach. The score falls with everything
     the filters look at, before it breaks a limit: 0.5 drops little more than the filters do, 0.75
-    costs 1.5 % of good text, 0.9 costs 15 %."""
+    costs 0.8 % of good text, 0.9 costs 10 %."""
     chunk_size: PositiveInt = 50_000
     """Sentence pairs handled at a time by one worker. Larger is a little faster and needs more
     memory: about 2 KiB a pair."""

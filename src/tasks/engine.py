@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from src.tasks import processes
@@ -16,6 +16,21 @@ from src.tasks import processes
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 EngineKind = Literal["processes", "ray"]
+
+
+@dataclass
+class PeakMemory:
+    """The most resident memory noted so far.
+
+    Attributes:
+        bytes: Of the parent and all its workers together.
+    """
+
+    bytes: int = 0
+
+    def note(self, count: int) -> None:
+        """Takes up a measurement in bytes."""
+        self.bytes = max(self.bytes, count)
 
 
 @dataclass(frozen=True)
@@ -26,11 +41,13 @@ class Engine:
         kind: What runs the tasks.
         num_workers: Tasks at a time. None: one per core of this machine, or of the Ray cluster.
         ray_address: Ray cluster to use. None: RAY_ADDRESS, else a local one.
+        peak: Memory of all that was run.
     """
 
     kind: EngineKind = "processes"
     num_workers: int | None = None
     ray_address: str | None = None
+    peak: PeakMemory = field(default_factory=PeakMemory, compare=False)
 
     @property
     def workers(self) -> int:
@@ -43,9 +60,9 @@ class Engine:
         tasks: Sequence[Task],
         *,
         describe: Callable[[Task], str],
-    ) -> Iterator[tuple[Task, Result, int]]:
-        """Runs a function over tasks; see `run_tasks`."""
-        return run_tasks(
+    ) -> Iterator[tuple[Task, Result]]:
+        """Runs a function over tasks and yields each with its result; see `run_tasks`."""
+        outcomes = run_tasks(
             function,
             tasks,
             workers=self.num_workers,
@@ -53,6 +70,9 @@ class Engine:
             engine=self.kind,
             ray_address=self.ray_address,
         )
+        for task, result, memory in outcomes:
+            self.peak.note(memory)
+            yield task, result
 
 
 def run_tasks(

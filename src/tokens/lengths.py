@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,9 +66,30 @@ class LengthStatistics:
     directions: dict[str, DirectionLengths]
     recommended: int | None
 
-    def to_json(self) -> dict[str, Any]:
-        """The content as JSON types."""
-        return asdict(self)
+    def to_json(self, configured: Mapping[str, int]) -> dict[str, Any]:
+        """By direction, as report.json has it.
+
+        Args:
+            configured: `max_seq_length` of each stage that trains.
+        """
+        return {
+            direction: {
+                "pairs": lengths.pairs,
+                "tokens": lengths.tokens,
+                **lengths.percentiles,
+                "candidates": [
+                    {
+                        "max_seq_length": cut.max_seq_length,
+                        "cut_pairs": cut.pairs,
+                        "cut_tokens": cut.tokens,
+                    }
+                    for cut in lengths.cuts
+                ],
+                "recommendation": self.recommended,
+                "configured": dict(configured),
+            }
+            for direction, lengths in self.directions.items()
+        }
 
 
 def length_statistics(

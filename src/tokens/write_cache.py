@@ -12,7 +12,7 @@ import itertools
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,6 @@ def write_token_cache(
     tokenizer: Tokenizer,
     text_fingerprint: str,
     engine: Engine | None = None,
-    note_memory: Callable[[int], None] | None = None,
     shard_rows: int | None = None,
     fast_from_rows: int = _FAST_FROM_ROWS,
 ) -> Path:
@@ -62,7 +61,6 @@ def write_token_cache(
         tokenizer: Encodes both sides.
         text_fingerprint: Identifies the text; training refuses a cache of another.
         engine: Runs the tasks. None: this process.
-        note_memory: Told the peak memory of this process and its workers, in bytes.
         shard_rows: Pairs in a shard, more or less, and in a task, at least. None: as fits the size
             of the corpus.
         fast_from_rows: Fewer pairs are encoded by the reference encoder.
@@ -96,7 +94,7 @@ def write_token_cache(
         tasks = _bundle(partial, encoder_id, missing, shard_rows or _LEAST_ROWS)
         total = sum(plan.rows for plan in plans)
         progress = Progress("tokenising", total, done=total - to_do)
-        _run(tasks, engine or Engine(num_workers=1), progress, note_memory)
+        _run(tasks, engine or Engine(num_workers=1), progress)
     manifest = {**identity, "splits": _describe(partial, splits, plans)}
     shutil.rmtree(partial / WORK)
     write_text(partial / MANIFEST, json.dumps(manifest, indent=2) + "\n")
@@ -179,18 +177,11 @@ def _prepare(
     write_text(note, document)
 
 
-def _run(
-    tasks: Sequence[TokeniseTask],
-    engine: Engine,
-    progress: Progress,
-    note_memory: Callable[[int], None] | None,
-) -> None:
+def _run(tasks: Sequence[TokeniseTask], engine: Engine, progress: Progress) -> None:
     differing: list[str] = []
-    for task, texts, memory in engine.run(tokenise_shards, tasks, describe=str):
+    for task, texts in engine.run(tokenise_shards, tasks, describe=str):
         progress.add(task.rows)
         differing += texts
-        if note_memory is not None:
-            note_memory(memory)
     if differing:
         logger.warning(
             "the fast encoder differs from tokenizers in %d of %d shards, which tokenizers made "

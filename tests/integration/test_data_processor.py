@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,9 +22,11 @@ from src.corpus.stage_folder import StageFolder
 from src.corpus.work_units import plan_units, process_unit
 from src.data_processor import DataProcessor
 from src.errors import DataError, WorkerLost
-from src.schema import DataConfig, SourceConfig, SplitsConfig
+from src.schema import AdequacyConfig, DataConfig, SourceConfig, SplitsConfig
 from src.tasks.engine import Engine
 from src.tasks.processes import run_tasks
+from tests.fakes.file_server import FILES, FileHandler
+from tests.fakes.local_server import serving
 from tests.fakes.worker_tasks import die_at_bad_task, refuse_bad_task
 from tests.integration import process_runs
 
@@ -169,6 +172,39 @@ def test_changed_setting_or_source_is_noticed(corpus: Path, tmp_path: Path):
         file.write("One line more was added to it.\t又给它添加了一行。\n".encode())
     longer = DataProcessor(process_runs.configure(own, output, 1, quality_threshold=0.9)).process()
     assert longer.rows_in == strict.rows_in + 1
+
+
+def test_a_source_that_changed_on_its_server_is_noticed(corpus: Path, tmp_path: Path):
+    lines = corpus.read_bytes()
+    FILES["corpus.tsv"] = lines
+    with serving(FileHandler) as address:
+        config = process_runs.configure(corpus, tmp_path, 1)
+        source = SourceConfig(path=f"{address}/corpus.tsv")
+        config = config.model_copy(
+            update={"data": config.data.model_copy(update={"sources": (source,)})}
+        )
+        before = DataProcessor(config).process()
+        assert DataProcessor(config).process() == before
+        FILES["corpus.tsv"] = lines + b"The ferry leaves at noon today.\t\xe6\xb8\xa1\xe8\xbd\xae\n"
+        assert DataProcessor(config).process().rows_in == before.rows_in + 1
+
+
+def test_another_lexicon_in_the_same_folder_is_noticed(corpus: Path, tmp_path: Path):
+    first = process_runs.configure(corpus, tmp_path / "first", 1)
+    DataProcessor(first).process()
+    lexicon = tmp_path / "lexicon"
+    shutil.copytree(tmp_path / "first" / "lexicon", lexicon)
+    config = process_runs.configure(
+        corpus, tmp_path / "second", 1, adequacy=AdequacyConfig(lexicon=str(lexicon))
+    )
+    DataProcessor(config).process()
+    made = (tmp_path / "second" / "process.json").stat().st_mtime_ns
+    DataProcessor(config).process()
+    assert (tmp_path / "second" / "process.json").stat().st_mtime_ns == made
+    for file in lexicon.rglob("*.json"):
+        file.touch()
+    DataProcessor(config).process()
+    assert (tmp_path / "second" / "process.json").stat().st_mtime_ns != made
 
 
 def test_tokenize_and_save_works_alone_from_the_text(straight: Path, tmp_path: Path):

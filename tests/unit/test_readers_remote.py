@@ -13,39 +13,9 @@ import pytest
 from src.corpus.readers import fetch_sources, find_files, remote
 from src.errors import DataError
 from src.schema import SourceConfig
-from tests.fakes.local_server import QuietHandler, serving
+from tests.fakes.file_server import FILES, REQUESTS, FileHandler
+from tests.fakes.local_server import serving
 from tests.fakes.reader_rows import rows_of
-
-FILES: dict[str, bytes] = {}
-REQUESTS: list[str] = []
-
-
-class FileHandler(QuietHandler):
-    """Serves FILES, some of them badly."""
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def do_GET(self) -> None:
-        REQUESTS.append(self.path)
-        self._answer(with_body=True)
-
-    def _answer(self, *, with_body: bool) -> None:
-        name = self.path.partition("?")[0].rpartition("/")[2]
-        if name not in FILES:
-            self.reply(404, "no such file")
-            return
-        content = FILES[name]
-        self.send_response(200)
-        # As servers do that take .gz for a way to send things.
-        if name.endswith(".gz") and self.headers.get("Accept-Encoding") != "identity":
-            self.send_header("Content-Encoding", "gzip")
-        if not name.startswith("untold"):
-            self.send_header("ETag", f'"{hash(content)}"')
-            self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if with_body:
-            self.wfile.write(content[: len(content) // 2] if name.startswith("short") else content)
 
 
 @pytest.fixture

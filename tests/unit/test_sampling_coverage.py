@@ -39,7 +39,9 @@ def test_kinds_of_grams_are_counted_once() -> None:
     assert measured(pool, [np.zeros(3, np.bool_)], held_out)["selected"] == 0
     everything = measured(pool, [np.ones(3, np.bool_)], held_out)
     assert everything["selected"] == everything["random"] == everything["all"] == 5 / 7
-    assert everything["tokens"] == everything["random_tokens"] == 3 + 2 + 5
+    assert everything["tokens"] == 3 + 2 + 5
+    # The second pair adds nothing to the third: at random, it may come when all is covered.
+    assert everything["random_tokens"] in {3 + 5, 3 + 2 + 5}
 
 
 def test_without_held_out_text_there_is_nothing_to_say() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.errors import CacheMismatch, DataError
+from src.tasks.engine import Engine
 from src.tokens.cache import MANIFEST, TokenCache, is_current
 from src.tokens.fast_encoder import FastEncoder
 from src.tokens.split import spans
@@ -329,11 +330,10 @@ def test_what_was_done_for_another_text_is_not_used(cache):
     assert not cache.folder.with_name(".tokens.partial").exists()
 
 
-def test_memory_is_told_after_every_task(tmp_path):
-    told: list[int] = []
-    write_again(tmp_path / "tokens", PAIRS, note_memory=told.append)
-    assert len(told) == 1
-    assert told[0] > 0
+def test_the_engine_keeps_the_peak_of_its_memory(tmp_path):
+    engine = Engine(num_workers=1)
+    write_again(tmp_path / "tokens", PAIRS, engine=engine)
+    assert engine.peak.bytes > 0
 
 
 def test_a_folder_with_other_files_is_not_replaced(tmp_path):

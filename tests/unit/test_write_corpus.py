@@ -13,7 +13,7 @@ from src.corpus import write_corpus as writing
 from src.corpus.keys import KEYS
 from src.corpus.readers import BadRow
 from src.corpus.texts import Texts
-from src.corpus.unit_files import Block, UnitCounts, UnitWriter
+from src.corpus.unit_files import ScoredBlock, UnitCounts, UnitWriter
 from src.corpus.unit_rows import Corpus
 from src.corpus.verdicts import Verdict, reasons
 from src.tasks.engine import Engine
@@ -33,7 +33,9 @@ def write_unit(folder: Path, name: str, blocks: list[int], unreadable: int) -> S
             score = np.linspace(0.5, 1.0, rows, dtype=np.float32)
             columns = {"quality": score, "length_ratio": score}
             keys = np.zeros((KEYS, rows), np.uint64)
-            writer.write(Block(Texts.of(texts), Texts.of([f"中{t}" for t in texts]), columns, keys))
+            writer.write(
+                ScoredBlock(Texts.of(texts), Texts.of([f"中{t}" for t in texts]), columns, keys)
+            )
         bad = [BadRow(row + 1, "malformed_line", f"{name}?{row}") for row in range(unreadable)]
         writer.write_unreadable(bad)
         counts.unreadable = {"malformed_line": unreadable} if unreadable else {}

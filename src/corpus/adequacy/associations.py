@@ -29,8 +29,9 @@ from src.corpus.adequacy.tally import (
     fetch_region,
     make_table,
 )
-from src.corpus.adequacy.units import Units, scrambled
+from src.corpus.adequacy.units import Units
 from src.corpus.adequacy.vocabulary import Slots, Vocabulary, find_unit, make_slots
+from src.corpus.mixing import mix
 
 Numbers = NDArray[np.int32]
 Counts = NDArray[np.int64]
@@ -171,7 +172,7 @@ def _add_up(side: Numbered, totals: Counts) -> None:
 
 @compiled
 def _is_drawn(key: np.uint64, number: int, draw_below: Units) -> bool:
-    return bool(scrambled(key + np.uint64(number)) >> _DRAW_SHIFT < draw_below[number])
+    return bool(mix(key + np.uint64(number)) >> _DRAW_SHIFT < draw_below[number])
 
 
 @compiled

@@ -88,14 +88,6 @@ def most_units(size: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @compiled
-def scrambled(value: np.uint64) -> np.uint64:
-    """A hash whose every bit depends on every bit of the value: MurmurHash3's finaliser."""
-    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
-    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
-    return value ^ (value >> np.uint64(33))
-
-
-@compiled
 def hashed_units(units: Units, start: np.uint64) -> np.uint64:
     """A hash of units in their order."""
     value = start

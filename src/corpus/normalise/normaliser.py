@@ -12,7 +12,7 @@ from src.corpus.normalise.rules import MARKERS, REPAIRS, TAG, TAGS, rules_for
 from src.corpus.normalise.sides import MAX_ROUNDS, Side
 from src.corpus.normalise.tag_stripping import named_elements, without_tags
 from src.corpus.texts import Texts
-from src.schema import NormaliseConfig
+from src.schema.data import NormaliseConfig
 
 Sides = tuple[Side, Side]
 

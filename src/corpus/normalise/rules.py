@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from src.corpus.folding import joining_characters
 from src.languages import LANGUAGES
-from src.schema import NormaliseConfig
+from src.schema.data import NormaliseConfig
 
 Words = NDArray[np.uint32]
 Form = Literal["NFC", "NFKC"]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from src.corpus.readers.labels import language_of
 from src.errors import DataError
 from src.languages import split_direction
-from src.schema import SourceConfig
+from src.schema.data import SourceConfig
 
 _BRACES = re.compile(r"\{([^{},]+),([^{},]+)\}")
 _MAGIC = re.compile(r"[*?\[]")

@@ -28,7 +28,7 @@ from src.corpus.disk import explained_disk_errors
 from src.corpus.readers.files import has_wildcards, is_remote, sides_of, source_names
 from src.errors import DataError
 from src.files import replaced_when_done, write_text
-from src.schema import SourceConfig
+from src.schema.data import SourceConfig
 from src.units import format_bytes
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from src.corpus.readers.streams import COMPRESSED_SUFFIXES, explained_read_error
 from src.corpus.readers.tmx import open_tmx
 from src.corpus.readers.tsv import open_tsv
 from src.errors import DataError
-from src.schema import SourceConfig
+from src.schema.data import SourceConfig
 from src.units import format_bytes
 
 logger = logging.getLogger(__name__)

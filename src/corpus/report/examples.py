@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.corpus.characters import mixed
+from src.corpus.mixing import mixed
 from src.corpus.report.offending import offending_parts
 from src.corpus.report.spans import Spans
 from src.corpus.texts import Texts

@@ -30,7 +30,7 @@ from src.corpus.report.spans import (
 )
 from src.corpus.scores import Columns, score_pairs
 from src.corpus.texts import Texts
-from src.schema import FiltersConfig
+from src.schema.data import FiltersConfig
 
 Languages = tuple[str, str]
 Parts = tuple[Spans, Spans]
@@ -38,7 +38,7 @@ Parts = tuple[Spans, Spans]
 # As src.corpus.scoring finds them.
 _MARKUP = re.compile(
     r"</?[A-Za-z][^<>]*>|[A-Za-z]+://[^\s<>()]+|\]\([^()\s]*(?:\s\"[^\"]*\")?\)|\{\{.*?\}\}"
-    r"|\{#[\w-]+\}|(?::[\w+.:-]+:)?`[^`]{1,80}`"
+    r"|\{#[\w-]+\}|(?::[\w+.:-]+:)?(?:``[^`]{1,80}``|`[^`]{1,80}`)"
 )
 _PLACEHOLDER = re.compile(
     r"%(?:\([a-z_]+\))?(?:[0-9]\$)?[-+#0]?[0-9.]*l{0,2}[sdiufgxXc@](?![a-zA-Z])|%[1-9]\b"

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.compiled import compiled
-from src.corpus.sampling.grams import Cells, Features, GramChunk, Hashes, Indices, mix
+from src.corpus.mixing import mix
+from src.corpus.sampling.grams import Cells, Features, GramChunk, Hashes, Indices
 from src.corpus.sampling.ranking import Bools
 
 MOST_BITS = 29

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from src.compiled import compiled, read_only
 from src.corpus.folding import LETTER, UNSPACED, reading
+from src.corpus.mixing import mix
 from src.corpus.texts import Bytes, Offsets, Texts
 from src.corpus.utf8 import Codes, code_point
 
@@ -45,9 +46,6 @@ _WORD_MULTIPLIER = np.uint64(0x9FB21C651E98DF25)
 _GRAM_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _LEFT_SALT = np.uint64(0x2545F4914F6CDD1D)
 _RIGHT_SALT = np.uint64(0xD1342543DE82EF95)
-_MIX_FIRST = np.uint64(0xFF51AFD7ED558CCD)
-_MIX_SECOND = np.uint64(0xC4CEB9FE1A85EC53)
-_MIX_SHIFT = np.uint64(33)
 _STAMP_SHIFT = np.uint64(32)
 _THIN_SHIFT, _NONE = np.uint64(32), np.uint64(0)
 
@@ -137,14 +135,6 @@ def gram_chunks(left: Texts, right: Texts, rows: Indices, features: Features) ->
         chunks.append(GramChunk(cells[:last], ends[:count], tokens[:count]))
         done += count
     return chunks
-
-
-@compiled
-def mix(value: np.uint64) -> np.uint64:
-    """A bijection of 64 bits that mixes them well (the finaliser of MurmurHash3)."""
-    value = (value ^ (value >> _MIX_SHIFT)) * _MIX_FIRST
-    value = (value ^ (value >> _MIX_SHIFT)) * _MIX_SECOND
-    return value ^ (value >> _MIX_SHIFT)
 
 
 @compiled

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.compiled import compiled, read_only
-from src.corpus.sampling.grams import Hashes, mix
+from src.corpus.mixing import mix
+from src.corpus.sampling.grams import Hashes
 from src.corpus.texts import Texts
 
 Task = TypeVar("Task")

@@ -46,7 +46,6 @@ class HashSet(NamedTuple):
 
 BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: 2**64 divided by the golden ratio
 _MULTIPLIER = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND_MULTIPLIER = np.uint64(0x94D049BB133111EB)
 _STAMP_BITS = 16
 _ALL = np.uint64(2**64 - 1)
 _STAMP_MASK = np.uint64(2**_STAMP_BITS - 1)
@@ -56,7 +55,6 @@ _WORD_BITS = 64
 _FIND_SHIFT = np.uint64(44)  # the low bits of a product know little of the text
 _SMALLEST_BITS = 6
 _BUCKET = 4
-_THIRTY, _TWENTY_SEVEN, _THIRTY_ONE = np.uint64(30), np.uint64(27), np.uint64(31)
 _ZERO = np.uint64(0)
 
 
@@ -66,14 +64,6 @@ def powers(count: int) -> Hashes:
     table = np.full(count, BASE, np.uint64)
     table[0] = 1
     return np.cumprod(table, dtype=np.uint64)
-
-
-@compiled
-def spread(digest: np.uint64) -> np.uint64:
-    """Spreads a hash over all 64 bits (the finaliser of splitmix64)."""
-    digest = (digest ^ (digest >> _THIRTY)) * _MULTIPLIER
-    digest = (digest ^ (digest >> _TWENTY_SEVEN)) * _SECOND_MULTIPLIER
-    return np.uint64(digest ^ (digest >> _THIRTY_ONE))
 
 
 @compiled

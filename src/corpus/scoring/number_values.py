@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.compiled import compiled
+from src.corpus.mixing import mix
 from src.corpus.scoring.block import Counts
-from src.corpus.scoring.hashing import Hashes, spread
+from src.corpus.scoring.hashing import Hashes
 from src.corpus.scoring.marks import Folds, Marks
 from src.corpus.utf8 import Codes, Int
 
@@ -94,7 +95,7 @@ def add_text(numbers: Numbers, digest: np.uint64) -> None:
     """Adds digits that no float holds exactly as a value of the last number."""
     size = numbers.sizes[0]
     if size < len(numbers.values):
-        numbers.keys[size] = _NOT_A_NUMBER | spread(digest) >> _PAYLOAD_SHIFT
+        numbers.keys[size] = _NOT_A_NUMBER | mix(digest) >> _PAYLOAD_SHIFT
         numbers.owners[size] = numbers.sizes[1] - 1
         numbers.sizes[0] += 1
 

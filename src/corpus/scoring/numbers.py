@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from src.compiled import compiled
+from src.corpus.mixing import mix
 from src.corpus.scoring.block import Block, Scores
 from src.corpus.scoring.digits import read_digits
-from src.corpus.scoring.hashing import Hashes, HashSet, contains, insert, new_set, piece, spread
+from src.corpus.scoring.hashing import Hashes, HashSet, contains, insert, new_set, piece
 from src.corpus.scoring.marks import CLASS_MASK, DIGIT
 from src.corpus.scoring.number_values import ATTACHED, REQUIRED, Numbers, Text
 from src.corpus.scoring.number_words import CHINESE, ENGLISH, NumberTables
@@ -80,7 +81,7 @@ def _sum_of_digits(block: Block, row: Int, powers: Hashes) -> np.uint64:
     for place in range(start, stop + 1):
         if place == stop or block.marks[place] & CLASS_MASK != DIGIT:
             if place > begin:
-                total += spread(piece(block.sums, powers, begin, place))
+                total += mix(piece(block.sums, powers, begin, place))
             begin = place + 1
     return total
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from src.compiled import compiled
+from src.corpus.mixing import mix
 from src.corpus.scoring.block import Block, Scores
-from src.corpus.scoring.hashing import BASE, spread
+from src.corpus.scoring.hashing import BASE
 from src.corpus.scoring.marks import PLACEHOLDER, WORD, Marks
 from src.corpus.scoring.markup import is_ascii_letter
 from src.corpus.utf8 import START, Bool, Codes, Int
@@ -62,7 +63,7 @@ def _sum_of_placeholders(block: Block, row: Int) -> np.uint64:
             digest = np.uint64(0)
             for inner in range(place, end):
                 digest = digest * BASE + np.uint64(codes[inner])
-            total += spread(digest)
+            total += mix(digest)
             place = end
         else:
             place += 1
