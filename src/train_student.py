@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from src.models.factory import Model
     from src.schema import Config
-    from src.training.loop import LossFunction
+    from src.training.run import LossFunction
 
 
 def train_student(config: Config) -> dict[str, Any]:
@@ -27,53 +27,44 @@ def train_student(config: Config) -> dict[str, Any]:
     Raises:
         LinguaBridgeError: One sentence about what is missing or went wrong.
     """
-    from src.distillation.online import distillation_loss
-    from src.distillation.teacher import find_teacher
+    from src.distillation.lesson import open_lesson
     from src.models.factory import make_model
     from src.models.hub import start_fingerprint
     from src.models.quantize import require_quantization
-    from src.training.objective import reference_loss
+    from src.surroundings import open_surroundings
     from src.training.parallel import join_ranks
     from src.training.precision import require_precision
-    from src.training.recipe import finished_summary, open_corpus, train_model
+    from src.training.recipe import finished_summary, train_model
 
     section = config.student
     require_quantization(section, name="student")
     require_precision(section, section="student")
-    corpus = open_corpus(config)
-    ingredients = {"corpus": corpus.fingerprint, "model": start_fingerprint(section)}
-    teacher = None
-    if section.kd_mode == "online":
-        teacher = find_teacher(config, corpus.tokenizer)
-        ingredients["teacher"] = teacher.sha256
+    lesson = open_lesson(config)
+    ingredients = {**lesson.ingredients, "model": start_fingerprint(section)}
     summary = finished_summary(section, ingredients)
     if summary is not None:
         return summary
     ranks = join_ranks()
 
     def build() -> tuple[Model, LossFunction]:
-        model = make_model(section, vocab_size=corpus.tokenizer.vocab_size)
-        if teacher is None:
-            return model, reference_loss(model)
-        return model, distillation_loss(
-            model,
-            teacher.load(),
-            alpha=section.distillation_alpha,
-            temperature=section.temperature,
-            vocab_size=corpus.tokenizer.vocab_size,
-        )
+        model = make_model(section, vocab_size=lesson.corpus.tokenizer.vocab_size)
+        return model, lesson.loss(model)
 
-    return train_model(
-        config,
-        section,
-        corpus=corpus,
-        build=build,
-        ranks=ranks,
-        ingredients=ingredients,
-    )
+    with open_surroundings(config, section, ranks) as surroundings:
+        return train_model(
+            config,
+            section,
+            corpus=lesson.corpus,
+            build=build,
+            ranks=ranks,
+            ingredients=ingredients,
+            alert=surroundings.alert,
+            stop_sources=surroundings.stop_sources,
+        )
 
 
 if __name__ == "__main__":
     from src.cli import main
+    from src.launch import leave
 
-    sys.exit(main(["student", *sys.argv[1:]]))
+    leave(main(["student", *sys.argv[1:]]))

@@ -1,36 +1,74 @@
-"""The teacher beside the student: forward KL divergence on target positions, computed live."""
+"""The teacher beside the student: its distribution on target positions, computed live."""
 
 from __future__ import annotations
 
-import paddle
+from dataclasses import dataclass
 
+import paddle
+from paddle import Tensor
+
+from src.distillation.divergences import Divergence, find_divergence
+from src.distillation.schedule import schedule_of
+from src.distillation.vocabulary import limit_columns, with_columns
 from src.models.factory import Model
-from src.training.loop import LossFunction, MicroBatch
-from src.training.losses import TeacherTerm, TokenLoss, token_loss
+from src.schema import StudentConfig
+from src.training.losses import Projection, TokenLoss, token_loss
 from src.training.objective import projection_of, target_hidden
+from src.training.run import LossFunction, MicroBatch
+
+
+@dataclass(frozen=True)
+class LiveTerm:
+    """`τ² D(teacher, student)` at the target positions of one micro-batch.
+
+    Attributes:
+        hidden: Teacher's hidden states at the target positions, `[P, D_teacher]`.
+        projection: The teacher's output projection.
+        alpha: Share of the divergence in the loss.
+        temperature: τ, softens both distributions; must be positive.
+        vocab_size: Ids of the tokenizer.
+        measure: D.
+    """
+
+    hidden: Tensor
+    projection: Projection
+    alpha: float
+    temperature: float
+    vocab_size: int
+    measure: Divergence
+
+    def divergence(self, student: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """See `src.training.losses.TeacherTerm`; τ² and 1/τ make the gradient `τ ∂D/∂s`."""
+        tau = self.temperature
+        own = with_columns(self.projection.logits(self.hidden[rows]), student.shape[1])
+        teacher, learner = (
+            limit_columns(logits, self.vocab_size)
+            for logits in (own.scale_(1 / tau), student.scale(1 / tau))
+        )
+        value, gradient = self.measure(teacher, learner)
+        return value * tau**2, gradient.scale_(tau)
 
 
 def distillation_loss(
-    student: Model, teacher: Model, *, alpha: float, temperature: float, vocab_size: int
+    student: Model, teacher: Model, section: StudentConfig, *, vocab_size: int
 ) -> LossFunction:
-    """`(1 - alpha) * cross-entropy + alpha * τ² KL(teacher ‖ student)`, summed over target tokens.
+    """`(1 - alpha) * cross-entropy + alpha * τ² D(teacher, student)`, summed over target tokens.
 
     Args:
         student: The model that is trained.
-        teacher: Frozen; put into evaluation mode here.
-        alpha: Share of the teacher's term.
-        temperature: τ.
+        teacher: Frozen and in evaluation mode, as `Teacher.load` gives it.
+        section: Alpha, temperature and the measure D.
         vocab_size: Ids of the tokenizer both models share.
     """
-    teacher.eval()
-    for parameter in teacher.parameters():
-        parameter.stop_gradient = True
-    teacher_projection = projection_of(teacher)
+    projection = projection_of(teacher)
+    measure = find_divergence(section.kd_divergence, mixture=section.kd_mixture)
+    schedule = schedule_of(section)
 
     def loss(micro_batch: MicroBatch) -> TokenLoss:
         with paddle.no_grad():
-            teacher_hidden = target_hidden(teacher, micro_batch)
-        term = TeacherTerm(teacher_hidden, teacher_projection, alpha, temperature, vocab_size)
+            hidden = target_hidden(teacher, micro_batch)
+        alpha, temperature = schedule.at(micro_batch)
+        term = LiveTerm(hidden, projection, alpha, temperature, vocab_size, measure)
         return token_loss(
             target_hidden(student, micro_batch),
             projection_of(student),

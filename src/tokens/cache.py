@@ -17,11 +17,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from src.errors import CacheMismatch, DataError
+from src.tokens.records import TokenRecords
 from src.tokens.split import SegmentShards, TokenSplit, segment_folder
 
 __all__ = ["TokenCache", "TokenSplit"]
@@ -47,6 +48,7 @@ class TokenCache:
     tokenizer_fingerprint: str
     vocab_size: int
     _splits: Mapping[str, tuple[SegmentShards, ...]]
+    _records: Mapping[str, TokenRecords] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = False) -> TokenCache:
@@ -102,6 +104,10 @@ class TokenCache:
                     f"or configure the {what} it was made from"
                 )
 
+    def with_records(self, **records: TokenRecords) -> TokenCache:
+        """This cache with records beside the tokens of splits, by the splits' names."""
+        return replace(self, _records=records)
+
     def split(self, name: str) -> TokenSplit:
         """The pairs of one split.
 
@@ -113,7 +119,7 @@ class TokenCache:
                 f"token cache {self.folder} has no split '{name}', only "
                 f"{', '.join(self._splits) or 'none'}"
             )
-        return TokenSplit(self.folder, name, self._splits[name])
+        return TokenSplit(self.folder, name, self._splits[name], self._records.get(name))
 
 
 def is_current(folder: Path, *, text_fingerprint: str, tokenizer_fingerprint: str) -> bool:

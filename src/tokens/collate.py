@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from src.languages import split_direction
 from src.tokens.columns import IntArray
 from src.tokens.prompts import Prompt
+from src.tokens.records import RECORDS
 from src.tokens.split import Sides, TokenSplit, spans
 
-MicroBatch = dict[str, IntArray]
+MicroBatch = dict[str, NDArray[Any]]
 
 
 class Collator:
@@ -68,6 +69,7 @@ class Collator:
         left, right = (self._split.locate(side, rows) for side in (0, 1))
         left_is_source = self._left_is_source[ways]
         return Located(
+            rows=rows,
             ways=ways,
             sides=(left, right),
             left_is_source=left_is_source,
@@ -92,12 +94,18 @@ class Collator:
         Returns:
             Dicts of int64 arrays: `input_ids` `[B, T]`, right-padded; `target_positions` `[P]`,
             the flat positions `b * T + t` from which a counted token is predicted; `labels`
-            `[P]`, those tokens; `directions` `[B]`, indices into the language pairs.
+            `[P]`, those tokens; `directions` `[B]`, indices into the language pairs. Where the
+            split has records, also `records`, uint8 `[P, record_bytes]`.
         """
         sequences = self._join(located)
         batches, begin = [], 0
         for size in sizes:
-            batches.append(_pad(sequences, slice(begin, begin + size), self._pad_id))
+            part = slice(begin, begin + size)
+            batches.append(_pad(sequences, part, self._pad_id))
+            if self._split.records is not None:
+                batches[-1][RECORDS] = self._split.records.read(
+                    located.rows[part], located.ways[part], located.target_lengths[part]
+                )
             begin += size
         return batches
 
@@ -125,6 +133,7 @@ class Located:
     """Items looked up, before any id is read.
 
     Attributes:
+        rows: Row of each item `[B]`.
         ways: Direction of each item `[B]`.
         sides: Where the left and the right sides lie.
         left_is_source: Whether the left side is the source `[B]`.
@@ -132,6 +141,7 @@ class Located:
         target_lengths: Tokens that the loss counts, target and suffix `[B]`.
     """
 
+    rows: IntArray
     ways: IntArray
     sides: tuple[Sides, Sides]
     left_is_source: NDArray[np.bool_]
@@ -142,6 +152,7 @@ class Located:
         """These rows of all columns."""
         left, right = (Sides(*(column[rows] for column in side)) for side in self.sides)
         return Located(
+            self.rows[rows],
             self.ways[rows],
             (left, right),
             self.left_is_source[rows],

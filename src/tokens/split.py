@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from src.errors import DataError
 from src.tokens.columns import IdArray, IntArray
+from src.tokens.records import TokenRecords
 
 ID_DTYPE = np.dtype("<u4")
 OFFSET_DTYPE = np.dtype("<u8")
@@ -65,22 +66,31 @@ class TokenSplit:
     Attributes:
         name: "train", "dev" or "test".
         segments: Languages of left and right side → their rows.
+        records: What lies beside the counted tokens; None: nothing.
     """
 
-    def __init__(self, folder: Path, name: str, segments: Sequence[SegmentShards]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        segments: Sequence[SegmentShards],
+        records: TokenRecords | None = None,
+    ) -> None:
         """Maps the files of all shards.
 
         Args:
             folder: Folder of the cache.
             name: Folder of the split inside it.
             segments: In the order of the rows.
+            records: See above.
 
         Raises:
             DataError: If a file is missing or its size contradicts the number of pairs.
         """
         self.name = name
+        self.records = records
         self.segments: dict[tuple[str, str], range] = {}
-        self._origin = (folder, name, tuple(segments))
+        self._origin = (folder, name, tuple(segments), records)
         self._columns: tuple[list[_Column], list[_Column]] = ([], [])
         shard_pairs: list[int] = []
         for languages, pairs in segments:

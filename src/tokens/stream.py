@@ -8,6 +8,7 @@ steps k, k + K, …, which Paddle's DataLoader puts back in order.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import signal
@@ -16,19 +17,25 @@ from typing import Any
 
 import numpy as np
 import paddle
+from numpy.typing import NDArray
 
 from src.errors import DataError, LinguaBridgeError
 from src.tokens.collate import Collator, MicroBatch
 from src.tokens.columns import IntArray
 from src.tokens.order import Selection, StreamOrder, split_micro_batches
 from src.tokens.prompts import build_prompts
+from src.tokens.records import RECORDS
 from src.tokens.split import TokenSplit
 from src.tokens.tokenizer import Tokenizer
 
 StepBatch = dict[str, Any]
 
+POSITION = "position"
+"""Name of the step's number in the stream in a micro-batch, from 0 over all epochs: int64 `[1]`."""
+
+_ERROR = "error"
 _COUNTS = ("target_tokens", "padded_tokens", "real_tokens", "pairs", "epoch", "batch")
-_ARRAYS = ("input_ids", "target_positions", "labels", "directions")
+_ARRAYS = ("input_ids", "target_positions", "labels", "directions", POSITION)
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +131,24 @@ class StreamingDataset(paddle.io.IterableDataset):  # type: ignore[misc, type-ar
         for position in itertools.count(self._start + first, stride):
             if self._end is not None and position >= self._end:
                 return
-            yield self.step_batch(*divmod(position, self.steps_per_epoch))
+            try:
+                step = self.step_batch(*divmod(position, self.steps_per_epoch))
+            except DataError as error:
+                if worker is None:
+                    raise
+                # A worker that dies of it would leave a traceback and no sentence.
+                yield {_ERROR: str(error)}
+                return
+            yield step
+
+    def opened_at(self, *, epoch: int, batch: int, batch_size: int) -> StreamingDataset:
+        """The same stream from another position, cut into micro-batches of another size."""
+        if not 0 <= batch < self.steps_per_epoch:
+            raise DataError(f"an epoch has {self.steps_per_epoch} steps, there is no step {batch}")
+        other = copy.copy(self)
+        other._start = epoch * self.steps_per_epoch + batch
+        other._batch_size = batch_size
+        return other
 
     def step_batch(self, epoch: int, batch: int) -> StepBatch:
         """This rank's part of one step, and the counts of all of it."""
@@ -136,10 +160,12 @@ class StreamingDataset(paddle.io.IterableDataset):  # type: ignore[misc, type-ar
         next_epoch, next_batch = divmod(
             epoch * self.steps_per_epoch + batch + 1, self.steps_per_epoch
         )
+        micro_batches = self._collator.micro_batches(
+            located.take(rows), [part.stop - part.start for part in own]
+        )
+        position = np.array([epoch * self.steps_per_epoch + batch], dtype=np.int64)
         return {
-            "micro_batches": self._collator.micro_batches(
-                located.take(rows), [part.stop - part.start for part in own]
-            ),
+            "micro_batches": [{**part, POSITION: position} for part in micro_batches],
             "target_tokens": int(located.target_lengths.sum()),
             "padded_tokens": sum(
                 (part.stop - part.start) * int(lengths[part.stop - 1])
@@ -161,7 +187,7 @@ def step_batches(dataset: StreamingDataset, *, num_workers: int) -> Iterator[Ste
         num_workers: Worker processes; 0 makes each batch when it is asked for.
 
     Raises:
-        LinguaBridgeError: While iterating, if a worker process dies.
+        LinguaBridgeError: While iterating, if a worker process dies or cannot read its data.
     """
     if num_workers == 0:
         return iter(dataset)
@@ -295,30 +321,47 @@ def _ignore_keyboard(_worker: int) -> None:
 
 def _pack(step: StepBatch) -> IntArray:
     """A step batch as one array: DataLoader sends one array a step, and cannot send none."""
+    if _ERROR in step:
+        return np.array([-1, *step[_ERROR].encode("utf-8")], dtype=np.int64)
     micro_batches = step["micro_batches"]
     header = [step[name] for name in _COUNTS]
+    records: list[NDArray[np.uint8]] = []
     for micro_batch in micro_batches:
-        header += [*micro_batch["input_ids"].shape, len(micro_batch["labels"])]
+        own = micro_batch.get(RECORDS, np.empty([len(micro_batch["labels"]), 0], np.uint8))
+        header += [*micro_batch["input_ids"].shape, *own.shape]
+        records.append(own.reshape(-1))
     arrays = [micro_batch[name].reshape(-1) for micro_batch in micro_batches for name in _ARRAYS]
-    return np.concatenate([[len(micro_batches)], header, *arrays])
+    # Bytes travel as whole numbers of eight.
+    joined = np.concatenate([np.empty(0, np.uint8), *records])
+    joined = np.concatenate([joined, np.zeros(-len(joined) % 8, np.uint8)]).view(np.int64)
+    return np.concatenate([[len(micro_batches)], header, *arrays, joined])
 
 
 def _unpack(packed: paddle.Tensor) -> StepBatch:
     values = packed.numpy()
+    if values[0] < 0:
+        raise DataError(values[1:].astype(np.uint8).tobytes().decode("utf-8"))
     cursor = 1 + len(_COUNTS)
-    shapes = values[cursor : cursor + 3 * values[0]].reshape(-1, 3)  # B, T, P
+    shapes = values[cursor : cursor + 4 * values[0]].reshape(-1, 4)  # B, T, P, record_bytes
     step: StepBatch = {
         name: int(value) for name, value in zip(_COUNTS, values[1:cursor], strict=True)
     }
     cursor += shapes.size
     step["micro_batches"] = []
-    for rows, longest, targets in shapes.tolist():
+    for rows, longest, targets, _ in shapes.tolist():
         micro_batch = {}
         for name, shape in zip(
-            _ARRAYS, ([rows, longest], [targets], [targets], [rows]), strict=True
+            _ARRAYS, ([rows, longest], [targets], [targets], [rows], [1]), strict=True
         ):
             end = cursor + int(np.prod(shape))
             micro_batch[name] = values[cursor:end].reshape(shape)
             cursor = end
         step["micro_batches"].append(micro_batch)
+    records, begin = values[cursor:].view(np.uint8), 0
+    for micro_batch, (_, _, targets, width) in zip(
+        step["micro_batches"], shapes.tolist(), strict=True
+    ):
+        if width:
+            micro_batch[RECORDS] = records[begin : begin + targets * width].reshape(targets, width)
+            begin += targets * width
     return step

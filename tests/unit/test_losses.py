@@ -4,8 +4,10 @@ import numpy as np
 import paddle
 import pytest
 
+from src.distillation.divergences import find_divergence
+from src.distillation.online import LiveTerm
 from src.training import losses
-from src.training.losses import Projection, TeacherTerm, token_loss
+from src.training.losses import Projection, token_loss
 
 SIZES = {"positions": 70, "width": 16, "vocabulary": 100, "shared": 90}
 
@@ -57,6 +59,13 @@ def leaf(array):
     return result
 
 
+def live_term(
+    hidden, projection, *, alpha=0.7, temperature=3.0, vocab_size, measure="forward_kl", mixture=0.5
+):
+    found = find_divergence(measure, mixture=mixture)
+    return LiveTerm(hidden, projection, alpha, temperature, vocab_size, found)
+
+
 def gradient(tensor):
     assert tensor.grad is not None
     return tensor.grad.numpy()
@@ -73,11 +82,9 @@ def test_loss_and_gradients_equal_the_formula(
     weight = leaf(arrays["weight"] if is_rows else arrays["weight"].T)
     teacher, teacher_logits = None, None
     if with_teacher:
-        teacher = TeacherTerm(
+        teacher = live_term(
             tensor(arrays["teacher_hidden"]),
             Projection(tensor(arrays["teacher_weight"]), is_rows=False),
-            alpha=0.7,
-            temperature=3.0,
             vocab_size=SIZES["shared"],
         )
         teacher_logits = (arrays["teacher_hidden"] @ arrays["teacher_weight"])[:, : SIZES["shared"]]
@@ -104,7 +111,7 @@ def test_loss_and_gradients_equal_the_formula(
 
 def test_divergence_from_itself_is_zero_and_pulls_nowhere(arrays):
     hidden, weight = leaf(arrays["hidden"]), leaf(arrays["weight"])
-    teacher = TeacherTerm(
+    teacher = live_term(
         hidden.detach(),
         Projection(weight.detach(), is_rows=True),
         alpha=1.0,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from src.errors import ConfigError, DataError
 from src.tokens.prompts import build_prompts
-from src.tokens.stream import StreamingDataset, evaluation_batches
+from src.tokens.stream import POSITION, StreamingDataset, evaluation_batches
 from tests.fakes.small_tokens import DIRECTIONS, make_pairs, small_tokenizer, write_cache
 
 PAIRS = make_pairs(90)
@@ -88,7 +88,7 @@ def test_the_stream_of_one_pair_of_languages_is_what_it_always_was(split):
     parts = [part for step in steps for part in step["micro_batches"]]
     parts += evaluation_batches(split, small_tokenizer(), **EVALUATION, max_pairs=30)
     for part in parts:
-        for name in sorted(part):
+        for name in sorted(part.keys() - {POSITION}):  # it came later than the golden value
             digest.update(part[name].tobytes())
     assert digest.hexdigest() == GOLDEN_STREAM
 

@@ -1,0 +1,296 @@
+"""Long work of the teacher, cut into shards that survive any kill.
+
+    MANIFEST.json                 written last: what was made from what, size and hash of each shard
+    en-zh/shard-00000.bin  …      one file per 8,192 rows of a direction
+    work/plan.json                while it is being made: the same identity
+    work/en-zh/shard-00000.json   size, SHA-256 and counts of a finished shard
+
+A shard's bytes follow from identity and rows alone, so it does not matter which process makes it,
+or how often: ranks share the missing ones out, and whoever starts again makes what is missing or
+damaged. Every file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from src.errors import EXIT_INTERRUPTED, DataError, LinguaBridgeError
+from src.files import replaced_when_done, write_text
+from src.schema import Config
+from src.tasks.progress import Progress
+from src.training.interrupt import StopRequest
+from src.training.parallel import Ranks
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "MANIFEST.json"
+_WORK = "work"
+_PLAN = "plan.json"
+_READ_BYTES = 8 * 1024 * 1024
+
+
+class ShardsInterrupted(LinguaBridgeError):
+    """The work was asked to stop; finished shards are kept."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+def shard_file(direction: str, number: int) -> str:
+    """Path of a shard within the folder."""
+    return f"{direction}/shard-{number:05d}.bin"
+
+
+@dataclass(frozen=True)
+class ShardRange:
+    """The rows of one shard.
+
+    Attributes:
+        direction: E.g. "en-zh".
+        way: Its index among the configured directions.
+        number: Of the shard within the direction.
+        rows: Rows of the split.
+    """
+
+    direction: str
+    way: int
+    number: int
+    rows: range
+
+    @property
+    def file(self) -> str:
+        """Path within the folder."""
+        return shard_file(self.direction, self.number)
+
+
+@dataclass(frozen=True)
+class MadeShard:
+    """What making a shard gives.
+
+    Attributes:
+        content: The file's bytes.
+        counts: Numbers for the manifest, e.g. {"tokens": 812}.
+    """
+
+    content: bytes
+    counts: Mapping[str, int]
+
+
+Maker = Callable[[ShardRange], MadeShard]
+
+
+class ShardFolder:
+    """A folder of shards that is being made, or is whole.
+
+    Args:
+        path: The folder.
+        form: Name and version of the format.
+        what: What is in it, for people: "soft labels".
+        remedy: What makes it (again), for people.
+    """
+
+    def __init__(self, path: Path, *, form: str, what: str, remedy: str) -> None:
+        self.path = path
+        self._form = form
+        self._what = what
+        self._remedy = remedy
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest of a whole folder; None where there is none.
+
+        Raises:
+            DataError: If it cannot be read or is of another format.
+        """
+        return self._read(self.path / MANIFEST)
+
+    def plan(self) -> dict[str, Any] | None:
+        """What an unfinished folder was begun with; None where nothing was begun."""
+        return self._read(self.path / _WORK / _PLAN)
+
+    def require(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        """Refuses content made from something else; keys that are not wanted do not count.
+
+        Raises:
+            DataError: Naming every key that differs.
+        """
+        differing = [
+            f"{key} {_short(found.get(key))} where this configuration has {_short(value)}"
+            for key, value in wanted.items()
+            if found.get(key) != value
+        ]
+        if differing:
+            raise DataError(
+                f"{self.path} holds {self._what} made from {'; '.join(differing)}; {self._remedy}"
+            )
+
+    def check_sizes(self, manifest: Mapping[str, Any]) -> None:
+        """Makes sure that every shard has the size that the manifest says.
+
+        Raises:
+            DataError: Naming the first torn or missing one.
+        """
+        for file, facts in manifest["shards"].items():
+            path = self.path / file
+            size = path.stat().st_size if path.is_file() else None
+            if size != facts["bytes"]:
+                raise self.damaged(
+                    path,
+                    "is missing"
+                    if size is None
+                    else f"has {size} bytes, the manifest says {facts['bytes']}",
+                )
+
+    def damaged(self, path: Path, reason: str) -> DataError:
+        """The error for a shard that cannot be used."""
+        return DataError(f"{path} {reason}: these {self._what} are damaged; {self._remedy}")
+
+    def complete(
+        self,
+        *,
+        identity: Mapping[str, Any],
+        about: Mapping[str, Any],
+        ranges: Sequence[ShardRange],
+        open_maker: Callable[[StopRequest], Maker],
+        ranks: Ranks,
+    ) -> dict[str, Any]:
+        """Makes what is missing, on all ranks together, and writes the manifest.
+
+        Args:
+            identity: What the shards are made from.
+            about: More for the manifest.
+            ranges: All shards.
+            open_maker: Called when something is missing: loads the teacher. What it returns may
+                look at the stop request at any time and call `stop_if_asked`.
+            ranks: This process among its peers.
+
+        Raises:
+            ShardsInterrupted: When asked to stop.
+        """
+        head = {"format": self._form, "identity": dict(identity), **about}
+        old = self.manifest()
+        known = {} if old is None else dict(old["shards"])
+        if ranks.is_main and self.plan() is None:
+            self.begin(identity, about)
+        missing = [part for part in ranges if not self._is_whole(part, known)]
+        ranks.barrier()
+        if missing:
+            own = missing[ranks.rank :: ranks.world_size]
+            with StopRequest() as stop:
+                logger.info("%s: %d of %d shards to make", self._what, len(missing), len(ranges))
+                progress = Progress(f"writing {self._what}", sum(len(part.rows) for part in own))
+                self._make(own, open_maker(stop) if own else None, progress, stop)
+        ranks.barrier()
+        if ranks.is_main:
+            self._finish(head, ranges, known)
+        ranks.barrier()
+        manifest = self.manifest()
+        if manifest is None:
+            raise DataError(f"{self.path / MANIFEST} is gone; {self._remedy}")
+        return manifest
+
+    def begin(self, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+        """Notes what the shards will be made from, before the first is."""
+        head = {"format": self._form, "identity": dict(identity), **about}
+        write_text(self.path / _WORK / _PLAN, json.dumps(head, indent=1) + "\n")
+
+    def stop_if_asked(self, stop: StopRequest) -> None:
+        """Ends the work when a signal asked for it.
+
+        Raises:
+            ShardsInterrupted: Then.
+        """
+        if stop.reason:
+            raise ShardsInterrupted(
+                f"stopped by {stop.reason}; finished shards in {self.path} are kept. Run the same "
+                "command again to continue."
+            )
+
+    def _make(
+        self,
+        parts: Sequence[ShardRange],
+        make: Maker | None,
+        progress: Progress,
+        stop: StopRequest,
+    ) -> None:
+        for part in parts:
+            self.stop_if_asked(stop)
+            if make is None:
+                raise ValueError("parts without a maker")
+            made = make(part)
+            with replaced_when_done(self.path / part.file) as partial:
+                partial.write_bytes(made.content)
+            facts = {
+                "rows": [part.rows.start, part.rows.stop],
+                "bytes": len(made.content),
+                "sha256": hashlib.sha256(made.content).hexdigest(),
+                **made.counts,
+            }
+            write_text(self._note(part), json.dumps(facts) + "\n")
+            progress.add(len(part.rows))
+
+    def _note(self, part: ShardRange) -> Path:
+        return (self.path / _WORK / part.file).with_suffix(".json")
+
+    def _facts(self, part: ShardRange, known: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What is known of a finished shard; a note is newer than a manifest."""
+        note = self._note(part)
+        if note.is_file():
+            facts: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+            return facts
+        return known.get(part.file)
+
+    def _is_whole(self, part: ShardRange, known: Mapping[str, Any]) -> bool:
+        facts = self._facts(part, known)
+        path = self.path / part.file
+        if facts is None or not path.is_file() or path.stat().st_size != facts["bytes"]:
+            return False
+        return bool(hash_files([path]) == facts["sha256"])
+
+    def _finish(
+        self, head: Mapping[str, Any], ranges: Sequence[ShardRange], known: Mapping[str, Any]
+    ) -> None:
+        # Directions that are not configured any more stay.
+        shards = {**known, **{part.file: self._facts(part, known) for part in ranges}}
+        digest = hashlib.sha256(json.dumps([head["identity"], shards]).encode()).hexdigest()
+        manifest = {**head, "fingerprint": digest, "shards": shards}
+        write_text(self.path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        shutil.rmtree(self.path / _WORK)
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read ({error}); {self._remedy}") from error
+        form = content.get("format") if isinstance(content, dict) else None
+        if form != self._form:
+            raise DataError(f"{path} has format {form!r}, not {self._form!r}; {self._remedy}")
+        return dict(content)
+
+
+def output_root(config: Config) -> Path:
+    """Where everything that a teacher stores for students is."""
+    return Path(config.student.soft_labels or Path(config.data.output_dir) / "soft_labels")
+
+
+def hash_files(paths: Sequence[Path]) -> str:
+    """SHA-256 of the bytes of files, one after another."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(_READ_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    is_hash = isinstance(value, str) and len(value) == hashlib.sha256().digest_size * 2
+    return text[1:13] if is_hash else text

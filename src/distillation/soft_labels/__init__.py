@@ -1,0 +1,1 @@
+"""The teacher's distributions, computed once and stored compactly beside the token cache."""

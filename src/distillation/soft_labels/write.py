@@ -1,0 +1,294 @@
+"""Running the teacher once over the token cache and storing what it says of every target token.
+
+A shard (`src.distillation.shards`) holds, for each of its rows:
+
+    offsets    uint32 `[rows + 1]`: where the row's records begin, counted in records
+    checks     uint32 `[rows]`: CRC-32 of the row's records
+    records    see `src.distillation.soft_labels.layout`; none for a row that takes no part
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+
+from src.distillation.corpus import training_corpus
+from src.distillation.items import TeacherItems, identity_of
+from src.distillation.shards import MadeShard, Maker, ShardFolder, ShardRange, output_root
+from src.distillation.soft_labels.fidelity import (
+    WISHED_COSINE,
+    Fidelity,
+    as_mapping,
+    measure_fidelity,
+    report_lines,
+)
+from src.distillation.soft_labels.layout import METHODS, RecordLayout
+from src.distillation.soft_labels.picture import draw_starts, take_picture
+from src.distillation.teacher import Teacher, find_teacher
+from src.distillation.vocabulary import with_columns
+from src.errors import ConfigError, DataError
+from src.models.factory import Model
+from src.schema import Config, StudentConfig
+from src.tokens.columns import IntArray
+from src.tokens.order import derive_key
+from src.tokens.stream import evaluation_batches
+from src.training.corpus import Corpus
+from src.training.interrupt import StopRequest
+from src.training.losses import Projection, chunks
+from src.training.objective import projection_of, target_hidden
+from src.training.parallel import Ranks, join_ranks
+from src.training.run import to_tensors
+from src.units import format_bytes
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "linguabridge-soft-labels/1"
+_SAMPLE_PAIRS = 64
+_SAMPLE_TOKENS = 2048
+
+
+def labels_folder(config: Config) -> ShardFolder:
+    """Where the soft labels of a configuration are, or will be."""
+    return ShardFolder(
+        output_root(config) / "labels",
+        form=FORMAT,
+        what="soft labels",
+        remedy="run `python run.py soft-labels` with this configuration, and with another folder "
+        "in student.soft_labels if these are still needed, or else after deleting them",
+    )
+
+
+def write_soft_labels(config: Config, *, report_only: bool = False) -> dict[str, Any]:
+    """Writes what is missing of the soft labels; returns the summary.
+
+    Args:
+        config: The student's section says what is stored.
+        report_only: Measures the fidelity and writes nothing.
+
+    Raises:
+        LinguaBridgeError: One sentence about what is missing or went wrong.
+    """
+    section = config.student
+    corpus = training_corpus(config)
+    require_top_k(section, corpus.tokenizer.vocab_size)
+    teacher = find_teacher(config, corpus.tokenizer)
+    folder = labels_folder(config)
+    settings = {
+        **identity_of(config, corpus, teacher_sha256=teacher.sha256),
+        "temperature": section.temperature,
+        "top_k": section.kd_top_k,
+    }
+    if section.kd_method != "auto":
+        settings["method"] = section.kd_method
+    begun = folder.manifest() or folder.plan()
+    if begun is not None and not report_only:
+        folder.require(begun["identity"], settings)
+    ranks = join_ranks()
+    study = _Study(config, corpus, teacher)
+    if report_only:
+        return {"fidelity": as_mapping(study.measure())}
+    if begun is None and ranks.is_main:
+        folder.begin(*_decide(section, settings, study.measure()))
+    ranks.barrier()  # what the main rank has decided holds for all
+    begun = folder.manifest() or folder.plan()
+    if begun is None:
+        raise DataError(f"nothing was begun in {folder.path}; run the same command again")
+    layout = layout_of(begun["identity"], corpus.tokenizer.vocab_size)
+    items = TeacherItems(config, corpus)
+    manifest = folder.complete(
+        identity=begun["identity"],
+        about={
+            "record_bytes": layout.record_bytes,
+            "vocab_size": layout.vocab_size,
+            "fidelity": begun["fidelity"],
+        },
+        ranges=items.ranges(),
+        open_maker=lambda stop: _maker(folder, study, items, layout, stop),
+        ranks=ranks,
+    )
+    return _summary(folder, manifest, ranks)
+
+
+def require_top_k(section: StudentConfig, vocab_size: int) -> None:
+    """Refuses more entries than there are ids.
+
+    Raises:
+        ConfigError: Then.
+    """
+    if section.kd_top_k > vocab_size:
+        raise ConfigError(
+            f"student.kd_top_k={section.kd_top_k} is more than the {vocab_size:,} ids of the "
+            "vocabulary; lower it"
+        )
+
+
+def layout_of(identity: dict[str, Any], vocab_size: int) -> RecordLayout:
+    """The layout that a manifest's identity describes."""
+    return RecordLayout(identity["method"], identity["top_k"], vocab_size)
+
+
+@dataclass
+class _Study:
+    """The teacher on this corpus; loaded when first needed, once."""
+
+    config: Config
+    corpus: Corpus
+    teacher: Teacher
+    _model: Model | None = None
+
+    def model(self) -> Model:
+        """The teacher."""
+        if self._model is None:
+            self._model = self.teacher.load()
+        return self._model
+
+    @paddle.no_grad()
+    def measure(self) -> list[Fidelity]:
+        """The fidelity of every method on a sample of the train split; says it, too."""
+        section = self.config.student
+        batches = evaluation_batches(
+            self.corpus.cache.split("train"),
+            self.corpus.tokenizer,
+            language_pairs=self.config.data.language_pairs,
+            prompt=section.prompt,
+            max_seq_length=section.max_seq_length,
+            batch_size=section.batch_size,
+            max_pairs=_SAMPLE_PAIRS,
+        )
+        model = self.model()
+        hidden = paddle.concat([target_hidden(model, to_tensors(batch)) for batch in batches])
+        chosen = np.random.default_rng(0).permutation(hidden.shape[0])[:_SAMPLE_TOKENS]
+        hidden = paddle.gather(hidden, paddle.to_tensor(chosen))
+        vocab_size = self.corpus.tokenizer.vocab_size
+        found = measure_fidelity(
+            hidden,
+            projection_of(model),
+            [RecordLayout(method, section.kd_top_k, vocab_size) for method in METHODS],
+            temperature=section.temperature,
+        )
+        lines = report_lines(found, temperature=section.temperature, tokens=len(chosen))
+        for line in lines:
+            logger.info("%s", line)
+        return found
+
+
+def _decide(
+    section: StudentConfig, settings: Mapping[str, object], found: Sequence[Fidelity]
+) -> tuple[dict[str, object], dict[str, object]]:
+    """Identity of the labels to write, and what else the manifest says of them."""
+    method: str = section.kd_method
+    if method == "auto":
+        method = max(found, key=lambda item: item.worst_cosine).method
+        logger.info("kd_method=auto takes %s", method)
+    _judge(section, next(item for item in found if item.method == method))
+    return {**settings, "method": method}, {"fidelity": as_mapping(found)}
+
+
+def _judge(section: StudentConfig, chosen: Fidelity) -> None:
+    """Warns of a poor picture of the teacher, and refuses a wrong one.
+
+    Raises:
+        ConfigError: If the cosine is below `kd_min_cosine`.
+    """
+    seen = (
+        f"{chosen.method} with kd_top_k={chosen.top_k} at temperature {section.temperature:g} "
+        f"gives gradients of cosine {chosen.cosine:.3f} to the full distribution's"
+    )
+    remedy = "raise student.kd_top_k, lower student.temperature, or use student.kd_mode=online"
+    if chosen.cosine < section.kd_min_cosine:
+        raise ConfigError(
+            f"{seen}, below student.kd_min_cosine={section.kd_min_cosine:g}; {remedy}"
+        )
+    if chosen.cosine < WISHED_COSINE:
+        logger.warning("%s; for more, %s", seen, remedy)
+
+
+def _maker(
+    folder: ShardFolder,
+    study: _Study,
+    items: TeacherItems,
+    layout: RecordLayout,
+    stop: StopRequest,
+) -> Maker:
+    """What computes the shards; loads the teacher."""
+    model = study.model()
+    projection = projection_of(model)
+    temperature = study.config.student.temperature
+
+    @paddle.no_grad()
+    def make(part: ShardRange) -> MadeShard:
+        rows = items.rows(part)
+        located = items.locate(part, rows)
+        counts = located.target_lengths
+        begins = np.cumsum(counts) - counts
+        starts = draw_starts(rows, counts, key=derive_key("soft labels", part.direction))
+        records = np.zeros([int(counts.sum()), layout.record_bytes], np.uint8)
+        for places, micro_batch in items.micro_batches(located):
+            folder.stop_if_asked(stop)
+            hidden = target_hidden(model, to_tensors(micro_batch))
+            where = np.concatenate([np.arange(begins[i], begins[i] + counts[i]) for i in places])
+            for piece in chunks(hidden.shape[0], projection.vocab_size):
+                logits = _tempered(projection, hidden[piece], layout, temperature)
+                picture = take_picture(logits, layout, starts[where[piece]])
+                records[where[piece]] = layout.encode(picture)
+        table = _table(part.rows, rows, counts, records)
+        return MadeShard(table + records.tobytes(), {"pairs": len(rows), "tokens": len(records)})
+
+    return make
+
+
+def _tempered(
+    projection: Projection, hidden: paddle.Tensor, layout: RecordLayout, temperature: float
+) -> paddle.Tensor:
+    """Logits over the tokenizer's ids, divided by the temperature, `[C, V]`."""
+    return with_columns(projection.logits(hidden), layout.vocab_size).scale_(1 / temperature)
+
+
+def _table(all_rows: range, rows: IntArray, counts: IntArray, records: NDArray[np.uint8]) -> bytes:
+    """Offsets and checks of every row of the shard."""
+    per_row = np.zeros(len(all_rows), dtype=np.int64)
+    per_row[rows - all_rows.start] = counts
+    offsets = np.concatenate([[0], np.cumsum(per_row)]).astype("<u4")
+    checks = np.array(
+        [
+            zlib.crc32(records[begin:end].tobytes())
+            for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
+        ],
+        dtype="<u4",
+    )
+    return offsets.tobytes() + checks.tobytes()
+
+
+def _summary(folder: ShardFolder, manifest: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
+    shards = manifest["shards"].values()
+    tokens = sum(facts["tokens"] for facts in shards)
+    total = sum(facts["bytes"] for facts in shards)
+    if tokens == 0:
+        raise DataError(f"{folder.path} holds no target token; raise student.max_seq_length")
+    if ranks.is_main:
+        logger.info(
+            "%s: %s target tokens, %s, %.1f bytes each",
+            folder.path,
+            f"{tokens:,}",
+            format_bytes(total),
+            total / tokens,
+        )
+    return {
+        "folder": str(folder.path),
+        "method": manifest["identity"]["method"],
+        "top_k": manifest["identity"]["top_k"],
+        "temperature": manifest["identity"]["temperature"],
+        "pairs": sum(facts["pairs"] for facts in shards),
+        "target_tokens": tokens,
+        "bytes": total,
+        "bytes_per_target_token": round(total / tokens, 2),
+        "fidelity": manifest["fidelity"],
+        "fingerprint": manifest["fingerprint"],
+    }

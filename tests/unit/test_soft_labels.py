@@ -1,0 +1,110 @@
+"""Records of soft labels: bits, sizes, what is drawn, how faithful it is."""
+
+import numpy as np
+import paddle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.distillation.soft_labels.fidelity import measure_fidelity, report_lines
+from src.distillation.soft_labels.layout import METHODS, Picture, RecordLayout
+from src.distillation.soft_labels.picture import draw_starts, take_picture
+from src.training.losses import Projection
+
+QWEN_IDS = 151_665
+
+
+@st.composite
+def pictures(draw):
+    vocab_size = draw(st.sampled_from([2, 3, 300, 2048, QWEN_IDS, 1 << 25]))
+    method = draw(st.sampled_from(METHODS))
+    top_k = draw(st.integers(1, min(vocab_size, 40)))
+    layout = RecordLayout(method, top_k, vocab_size)
+    random = np.random.default_rng(draw(st.integers(0, 1000)))
+    count = draw(st.integers(1, 5))
+    logs = -np.sort(random.exponential(2.0, size=(count, layout.exact)), axis=1)
+    ids = random.integers(0, vocab_size, size=(count, layout.exact + layout.drawn))
+    ids[:, 0] = vocab_size - 1
+    return layout, Picture(
+        ids=ids,
+        log_probabilities=logs.astype(np.float32),
+        tail=random.choice([0.0, 1e-20, 0.01, 0.7], size=count).astype(np.float32),
+        entropy=random.uniform(0, 11, size=count).astype(np.float32),
+    )
+
+
+@given(pictures())
+@settings(max_examples=60, deadline=None)
+def test_what_is_stored_comes_back(case):
+    layout, picture = case
+    records = layout.encode(picture)
+    assert records.shape == (len(picture.ids), layout.record_bytes)
+    stored = layout.decode(paddle.to_tensor(records))
+    np.testing.assert_array_equal(stored.ids.numpy(), picture.ids)
+    np.testing.assert_allclose(
+        stored.weights.numpy().sum(axis=1) + stored.rest.numpy(), 1, atol=1e-5
+    )
+    exact = stored.weights.numpy()[:, : layout.exact]
+    true = np.exp(picture.log_probabilities)
+    true *= (1 - picture.tail)[:, None] / true.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(exact, true, rtol=0.08, atol=0.004)
+    if layout.drawn:
+        np.testing.assert_allclose(stored.entropy.numpy(), picture.entropy, atol=2e-4)
+
+
+def test_the_default_fits_110_bytes_of_the_production_vocabulary():
+    sizes = {method: RecordLayout(method, 32, QWEN_IDS) for method in METHODS}
+    assert {layout.id_bits for layout in sizes.values()} == {18}
+    assert {method: layout.record_bytes for method, layout in sizes.items()} == {
+        "uniform_tail": 108,
+        "sampled_tail": 110,
+        "tail_bucket": 108,
+    }
+
+
+def test_a_zero_tail_stays_zero_and_a_sure_teacher_is_stored_whole():
+    layout = RecordLayout("sampled_tail", 4, 50)
+    logits = np.zeros([1, 50], np.float32)
+    logits[0, 7] = 500.0
+    picture = take_picture(paddle.to_tensor(logits), layout, np.zeros(1, np.float32))
+    stored = layout.decode(paddle.to_tensor(layout.encode(picture)))
+    assert stored.ids.numpy()[0, 0] == 7
+    np.testing.assert_array_equal(stored.weights.numpy()[0, 0], 1)
+    assert stored.weights.numpy()[0, 1:].max() < 1e-20
+
+
+@given(st.lists(st.tuples(st.integers(0, 1 << 40), st.integers(1, 9)), min_size=1, max_size=8))
+def test_what_is_drawn_does_not_depend_on_the_batch(items):
+    rows, counts = (np.array(column) for column in zip(*items, strict=True))
+    together = draw_starts(rows, counts, key=12)
+    alone = [draw_starts(rows[[i]], counts[[i]], key=12) for i in range(len(rows))]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+    assert ((together >= 0) & (together < 1)).all()
+
+
+def test_draws_are_even_and_differ_by_direction():
+    rows = np.arange(5000)
+    some, others = (draw_starts(rows, np.full(5000, 2), key=key) for key in (1, 2))
+    assert abs(some.mean() - 0.5) < 0.01
+    assert abs(np.corrcoef(some, others)[0, 1]) < 0.05
+    assert np.histogram(some, 10)[0].min() > 850
+
+
+def test_fidelity_grows_with_what_is_stored():
+    random = np.random.default_rng(0)
+    hidden = paddle.to_tensor(random.normal(size=(300, 24)).astype(np.float32))
+    weight = paddle.to_tensor(random.normal(size=(500, 24)).astype(np.float32))
+    sizes = [RecordLayout(method, k, 500) for method in METHODS for k in (4, 64)]
+    found = measure_fidelity(hidden, Projection(weight, is_rows=True), sizes, temperature=1.0)
+    for small, large in zip(found[::2], found[1::2], strict=True):
+        assert small.cosine < large.cosine <= 1.00001
+        assert small.error > large.error
+        assert small.mass_kept < large.mass_kept
+    assert found[-1].record_bytes == sizes[-1].record_bytes
+    assert len(report_lines(found, temperature=1.0, tokens=300)) == 2 + len(found)
+    everything = RecordLayout("uniform_tail", 500, 500)
+    (whole,) = measure_fidelity(
+        hidden, Projection(weight, is_rows=True), [everything], temperature=2.0
+    )
+    assert whole.cosine == pytest.approx(1, abs=2e-3)
+    assert whole.mass_kept == pytest.approx(1, abs=1e-4)
