@@ -1,8 +1,9 @@
 """Reading the configuration: files, overrides, and every problem said at once.
 
-Order: schema defaults < files in the order given < `section.key=value` overrides. What each key
-means stands in `src.schema`; this module turns text into a frozen `Config` or one `ConfigError`
-that lists all problems, each with where it came from and, for unknown keys, the nearest known one.
+Order: schema defaults < files in the order given < a preset < `section.key=value` overrides. What
+each key means stands in `src.schema`; this module turns text into a frozen `Config` or one
+`ConfigError` that lists all problems, each with where it came from and, for unknown keys, the
+nearest known one.
 """
 
 from __future__ import annotations
@@ -20,24 +21,41 @@ from pydantic_core import ErrorDetails
 from src.errors import ConfigError
 from src.schema import Config, Section
 
-__all__ = ["Config", "config_fingerprint", "config_to_yaml", "known_keys", "load_config"]
+__all__ = [
+    "Config",
+    "config_fingerprint",
+    "config_to_yaml",
+    "known_keys",
+    "load_config",
+    "preset_file",
+    "preset_names",
+]
 
 DEFAULT_FILE = "config.yaml"
+PRESETS = Path(__file__).resolve().parents[1] / "configs" / "presets"
 KeyPath = tuple[str, ...]
 
 
-def load_config(files: Sequence[Path | str] | None = None, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    files: Sequence[Path | str] | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    preset: str | None = None,
+) -> Config:
     """Reads, merges and checks the configuration.
 
     Args:
         files: YAML files, later ones win. None reads ./config.yaml, or nothing when it is absent.
         overrides: `section.key=value` texts; the value is YAML, e.g. `data.sources=[a.tsv, b.tsv]`.
+        preset: Name of a file in configs/presets, laid over the files.
 
     Raises:
         ConfigError: With every problem found.
     """
     if files is None:
         files = [DEFAULT_FILE] if Path(DEFAULT_FILE).is_file() else []
+    if preset is not None:
+        files = [*files, preset_file(preset)]
     values: dict[str, Any] = {}
     origins: dict[KeyPath, str] = {}
     problems: list[str] = []
@@ -63,6 +81,25 @@ def load_config(files: Sequence[Path | str] | None = None, overrides: Sequence[s
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
         raise ConfigError(f"{where}: {count}", tuple(problems))
     return config
+
+
+def preset_names() -> list[str]:
+    """The named strategies: files of configs/presets, by name."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def preset_file(name: str) -> Path:
+    """The file of a preset.
+
+    Raises:
+        ConfigError: If there is none of this name, with the most similar one.
+    """
+    known = preset_names()
+    if name in known:
+        return PRESETS / f"{name}.yaml"
+    close = difflib.get_close_matches(name, known, n=1)
+    remedy = f"did you mean {close[0]}?" if close else "choose from " + ", ".join(known)
+    raise ConfigError(f"there is no preset {name!r}; {remedy}")
 
 
 def config_to_yaml(config: Section) -> str:
