@@ -8,7 +8,8 @@
     ├── ModelError                       1   a model or tokenizer folder cannot be used
     ├── CheckpointError                  1   a checkpoint cannot be written
     │   ├── CheckpointNotFound           1   nothing to resume from where one was demanded
-    │   └── CheckpointCorrupt            1   bytes on disk differ from what the manifest promises
+    │   ├── CheckpointCorrupt            1   bytes differ from what the manifest promises
+    │   └── StoreError                   1   a checkpoint store refuses, or cannot be reached
     ├── CloudError                       1   the cloud refuses a request or cannot be reached
     ├── TrainingDiverged                 1   the loss stopped being a number
     └── Interrupted                     75   stopped on request, state saved: start me again
@@ -95,14 +96,30 @@ class CheckpointCorrupt(CheckpointError):
     """A checkpoint's bytes are not what its manifest promises.
 
     Attributes:
-        path: Folder of the checkpoint.
+        path: Folder of the checkpoint, or its address in a store.
         reason: What differs, with the expected and the found value.
     """
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class StoreError(CheckpointError):
+    """A checkpoint store refuses a request or cannot be reached; never quotes credentials.
+
+    Attributes:
+        reason: What happened, in plain words.
+        remedy: What to do about it.
+        is_temporary: Whether the same request may succeed later without anybody doing anything.
+    """
+
+    def __init__(self, reason: str, remedy: str, *, is_temporary: bool = False) -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason = reason
+        self.remedy = remedy
+        self.is_temporary = is_temporary
 
 
 class CloudError(LinguaBridgeError):

@@ -3,7 +3,7 @@
 The training thread hands over tensors that are already in host memory and goes on; one background
 thread writes, hashes, commits, links `best` and deletes what the policy lets go. At most one save
 is in flight. One that fails is logged, recorded and does not stop training: the checkpoint before
-it is still whole.
+it is still whole. With a store, what is saved is uploaded behind that, by `src.checkpoint.uploads`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from types import TracebackType
 
 from src.checkpoint.format import TensorFiles, write_folder, write_rank_file
-from src.checkpoint.manifest import Manifest, read_manifest
+from src.checkpoint.manifest import Manifest
 from src.checkpoint.policy import checkpoints_to_delete
 from src.checkpoint.resume import ResumePoint, find_resume
-from src.checkpoint.store import BEST, FINAL, LocalStore, parse_step, step_name
-from src.errors import CheckpointCorrupt, CheckpointError, LinguaBridgeError
+from src.checkpoint.rotation import delete_surplus, leave_later_line
+from src.checkpoint.store import BEST, FINAL, LocalStore, step_name
+from src.checkpoint.stores.store import Store
+from src.checkpoint.uploads import FINISHED_SECONDS, INTERRUPTED_SECONDS, Uploads
+from src.errors import CheckpointError, Interrupted, LinguaBridgeError
 from src.units import format_bytes, format_seconds
 
 OPTIMIZER_PREFIX = "optimizer-"
@@ -57,7 +61,8 @@ class _Action:
 class CheckpointManager:
     """The checkpoints in `folder`: `checkpoint-00001200` …, `best` and `final`.
 
-    Use it as a context manager, or call `close`: both wait for the save in flight.
+    Use it as a context manager, or call `close`: both wait for the save in flight and, up to a
+    limit, for its upload.
 
     On ranks other than the main one `save` only adds that rank's tensor files, and everything
     else does nothing. Where a rank has none, as in data parallel training, it passes none.
@@ -74,6 +79,7 @@ class CheckpointManager:
         keep_every: int | None = None,
         barrier: Callable[[], object] = lambda: None,
         is_main: bool = True,
+        store: Store | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         """Claims the folder for this process and clears what a killed one left.
@@ -84,7 +90,8 @@ class CheckpointManager:
             keep_every: Checkpoints at multiples of this many steps stay for good.
             barrier: Returns when every rank has called it, twice per save. It is called from the
                 background thread, so it must not be a collective of the group that trains.
-            is_main: Whether this rank commits, rotates and clears.
+            is_main: Whether this rank commits, rotates, clears and uploads.
+            store: What is saved is uploaded to it, and looked for there.
             clock: Gives the manifest its `created_at`, UTC.
 
         Raises:
@@ -102,6 +109,11 @@ class CheckpointManager:
         self._parent: str | None = None
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[SaveFailure | None] | None = None
+        self._remote = store if is_main else None
+        self._uploads = (
+            Uploads(self._remote, self._store, keep_last=keep_last) if self._remote else None
+        )
+        self._has_begun = False
         if is_main:
             self._store.claim()
             self._store.recover()
@@ -109,12 +121,29 @@ class CheckpointManager:
     def __enter__(self) -> CheckpointManager:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif issubclass(kind, Exception) and not issubclass(kind, Interrupted):
+            self.close(upload_seconds=INTERRUPTED_SECONDS)
+        else:  # an interrupted run has waited when it saved; who presses Ctrl-C twice, has enough
+            self.close(upload_seconds=0)
 
-    def close(self) -> None:
-        """Waits for the save in flight and lets other processes write to the folder."""
+    def close(self, *, upload_seconds: float = FINISHED_SECONDS) -> None:
+        """Waits for the save in flight and lets other processes write to the folder.
+
+        Args:
+            upload_seconds: How long to wait for the upload of what is saved.
+        """
         self._executor.shutdown(wait=True)
+        if self._uploads and self._has_begun:
+            self._uploads.notify()  # `final` of a run with LoRA is written past this class
+            self._uploads.close(upload_seconds)
         self._store.release()
 
     def wait(self) -> None:
@@ -153,7 +182,8 @@ class CheckpointManager:
             facts: For the manifest; `created_at` is added.
             awaited: Files that other ranks add.
             is_best: Whether `best` becomes this checkpoint.
-            blocking: Returns when the checkpoint is on disk.
+            blocking: Returns when the checkpoint is on disk and in the store, but does not wait
+                longer than INTERRUPTED_SECONDS for the store.
 
         Raises:
             CheckpointError: Only with `blocking`: the checkpoint was not saved.
@@ -173,6 +203,8 @@ class CheckpointManager:
         self._submit(step, actions)
         if blocking:
             self._wait_or_raise()
+            if self._uploads:
+                self._uploads.wait(INTERRUPTED_SECONDS)
 
     def mark_best(self, step: int) -> None:
         """Makes `best` the model of the checkpoint of `step`, behind a save in flight."""
@@ -201,14 +233,23 @@ class CheckpointManager:
         With several ranks ask on the main one and hand the answer to the others.
         """
         self.wait()
-        found = find_resume(self._store, setting, refuse)
+        found = find_resume(self._store, setting, refuse, self._remote)
         self._parent = found.path.name if found else None
+        self._upload()  # what a killed process had saved but not uploaded
         return found
 
     def prune(self) -> list[str]:
         """Deletes what the policy lets go, and returns the names."""
         self.wait()
         return self._delete_surplus() if self._is_main else []
+
+    def _delete_surplus(self) -> list[str]:
+        return delete_surplus(
+            self._store,
+            keep_last=self._keep_last,
+            keep_every=self._keep_every,
+            spared=self._uploads.busy if self._uploads else (),
+        )
 
     def _submit(self, step: int, actions: Sequence[_Action]) -> None:
         self._pending = self._executor.submit(self._attempt_all, step, actions)
@@ -220,7 +261,13 @@ class CheckpointManager:
         if failure is None:
             for action in others:
                 self._attempt(step, action)
+            self._upload()
         return failure
+
+    def _upload(self) -> None:
+        if self._uploads:
+            self._has_begun = True
+            self._uploads.notify()
 
     def _attempt(self, step: int, action: _Action) -> SaveFailure | None:
         """Runs in the background thread, where an exception would get lost."""
@@ -257,7 +304,7 @@ class CheckpointManager:
         awaited: Collection[str],
     ) -> None:
         started = time.monotonic()
-        self._leave_later_line(step)
+        leave_later_line(self._store, step)
         folder = self._store.root / step_name(step)
         manifest = write_folder(
             folder,
@@ -293,41 +340,3 @@ class CheckpointManager:
             logger.info("%s is now the model of step %d", self._store.root / name, step)
 
         return _Action(f"make {name} of", link)
-
-    def _leave_later_line(self, step: int) -> None:
-        """Sets aside checkpoints of later steps: the run went back before them.
-
-        Left in the list, one of them would be taken for the newest: resumed from, and kept in
-        place of what is saved now.
-        """
-        for name in self._store.list():
-            if (parse_step(name) or 0) > step:
-                aside = self._store.abandon(name)
-                logger.warning(
-                    "renamed %s to %s: the run went back before it and is at step %d now",
-                    name,
-                    aside,
-                    step,
-                )
-
-    def _delete_surplus(self) -> list[str]:
-        steps = {name: parse_step(name) for name in self._store.list()}
-        surplus = checkpoints_to_delete(
-            (step for name, step in steps.items() if step is not None and self._store.exists(name)),
-            keep_last=self._keep_last,
-            best_step=self._best_step(),
-            keep_every=self._keep_every,
-        )
-        # Without a manifest: the rest of a deletion that was cut off.
-        gone = [
-            name for name, step in steps.items() if step in surplus or not self._store.exists(name)
-        ]
-        for name in gone:
-            self._store.delete(name)
-        return gone
-
-    def _best_step(self) -> int | None:
-        try:
-            return read_manifest(self._store.root / BEST).step
-        except CheckpointCorrupt:  # absent, or damaged: then it says nothing about what to keep
-            return None

@@ -77,8 +77,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     try:
         # Not read_text: it takes a flipped line end for a good one.
-        text = (folder / MANIFEST_NAME).read_bytes().decode()
-        content = json.loads(text)
+        data = (folder / MANIFEST_NAME).read_bytes()
     except FileNotFoundError as error:
         raise CheckpointCorrupt(
             folder, f"{MANIFEST_NAME} is missing: the folder is not a whole checkpoint"
@@ -87,6 +86,22 @@ def read_manifest(folder: Path) -> Manifest:
         raise CheckpointCorrupt(
             folder, f"{MANIFEST_NAME} cannot be read: {error.strerror}"
         ) from error
+    return parse_manifest(folder, data)
+
+
+def parse_manifest(folder: Path | str, data: bytes) -> Manifest:
+    """Reads the bytes of a MANIFEST.json and checks that they are as they were written.
+
+    Args:
+        folder: Where they come from, for the error.
+        data: All bytes of the file.
+
+    Raises:
+        CheckpointCorrupt: If they are truncated, changed, or of another format.
+    """
+    try:
+        text = data.decode()
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:  # undecodable, malformed, too deep
         raise CheckpointCorrupt(folder, f"{MANIFEST_NAME} is not JSON: {error}") from error
     found = content.get("format") if isinstance(content, dict) else None
@@ -94,7 +109,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise CheckpointCorrupt(
             folder, f"{MANIFEST_NAME} has format {found!r}, this version reads {FORMAT!r}"
         )
-    manifest = _parse_manifest(folder, content)
+    manifest = _manifest_of(folder, content)
     if manifest.to_json() != text:
         raise CheckpointCorrupt(
             folder, f"{MANIFEST_NAME} was changed: its content differs from its own SHA-256"
@@ -102,7 +117,7 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _parse_manifest(folder: Path, content: Mapping[str, object]) -> Manifest:
+def _manifest_of(folder: Path | str, content: Mapping[str, object]) -> Manifest:
     match content:
         case {
             "step": int(step),
@@ -117,7 +132,7 @@ def _parse_manifest(folder: Path, content: Mapping[str, object]) -> Manifest:
     )
 
 
-def _parse_record(folder: Path, name: str, value: object) -> FileRecord:
+def _parse_record(folder: Path | str, name: str, value: object) -> FileRecord:
     try:
         check_file_names([name])
     except ValueError as error:

@@ -1,8 +1,9 @@
 """Where whole checkpoint folders live, under names: `checkpoint-00001200`, `best`, `final`.
 
-A store knows how to make a folder appear, be found and go away such that nobody takes a half one
-for whole. It knows nothing of steps to keep or of what is in the files. Folders next to the
-checkpoints that end in .partial, .previous or .deleting are work in progress of one process; a
+This is the run's own folder, on the machine that trains; `src.checkpoint.stores` holds those that
+outlive it. A store knows how to make a folder appear, be found and go away such that nobody takes
+a half one for whole. It knows nothing of steps to keep or of what is in the files. Folders next to
+the checkpoints that end in .partial, .previous or .deleting are work in progress of one process; a
 lock tells whether that process still lives, so that its successor may clean up.
 """
 
@@ -17,7 +18,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from src.checkpoint.format import (
     PARTIAL_SUFFIX,
@@ -43,29 +43,6 @@ _OWN_LEFTOVER = re.compile(
 )
 
 logger = logging.getLogger(__name__)
-
-
-class Store(Protocol):
-    """Named checkpoint folders, on whatever disk or service.
-
-    Not a file system: there is no way to see or change a part of a folder. `str(store)` is how
-    messages call it.
-    """
-
-    def list(self) -> tuple[str, ...]:
-        """Names that look like checkpoints of steps, oldest first; whole or not."""
-
-    def exists(self, name: str) -> bool:
-        """Whether a committed folder has this name; its bytes may still be damaged."""
-
-    def put(self, source: Path, name: str, *, keep: Callable[[str], bool]) -> None:
-        """Makes the files that `keep` accepts of the whole folder `source` appear as `name`."""
-
-    def get(self, name: str) -> Path:
-        """A local folder with the files of `name`."""
-
-    def delete(self, name: str) -> None:
-        """Removes `name`, its manifest first."""
 
 
 def step_name(step: int) -> str:

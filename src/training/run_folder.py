@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from src.checkpoint.manager import CheckpointManager
 from src.checkpoint.manifest import Manifest
+from src.checkpoint.stores.open import open_store
 from src.files import write_text
 from src.schema import Config, TrainerConfig
 from src.training.parallel import Ranks
@@ -21,7 +23,7 @@ SUMMARY_FILE = "summary.json"
 
 
 class RunFolder:
-    """Holds the folder for this process; a context manager that waits for the save in flight.
+    """Holds the folder for this process; a context manager that waits for what is in flight.
 
     Only the main rank writes; the others call the same methods, which do nothing there.
 
@@ -52,8 +54,13 @@ class RunFolder:
             "stream": _stream_facts(config, section),
             "trained": _trained_facts(section),
         }
+        address = section.checkpoint_store
+        store = open_store(address) if address and ranks.is_main else None
         self.manager = CheckpointManager(
-            self.path, keep_last=section.save_total_limit, is_main=ranks.is_main
+            self.path,
+            keep_last=section.save_total_limit,
+            is_main=ranks.is_main,
+            store=store,
         )
         self._ranks = ranks
         self._setting = section.resume_from_checkpoint
@@ -61,8 +68,13 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.manager.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.manager.__exit__(kind, error, traceback)
 
     def find_resume(self) -> Path | None:
         """The newest checkpoint that this run may continue, or None: start at step 0.

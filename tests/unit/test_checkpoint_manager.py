@@ -438,7 +438,7 @@ def test_path_without_checkpoint_says_what_there_is(open_manager: Open, tmp_path
         manager.find_resume(str(missing))
     assert str(caught.value) == (
         f"resume_from_checkpoint: '{missing}' is not a folder; "
-        "give auto, never, or the folder of one checkpoint"
+        "give auto, never, the folder of one checkpoint, or a store"
     )
     save(manager, 10, blocking=True)
     with pytest.raises(

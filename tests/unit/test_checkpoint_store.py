@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from src.checkpoint.format import copy_file, verify_folder, write_folder
-from src.checkpoint.store import LocalStore, Store, parse_step, step_name
+from src.checkpoint.store import LocalStore, parse_step, step_name
 from src.errors import CheckpointCorrupt, CheckpointError, CheckpointNotFound
 from tests.fakes.checkpoint_content import MODEL, OPTIMIZER, documents_of, step_in, tensors_of
 
@@ -37,7 +37,7 @@ def test_names_of_steps_go_both_ways_and_others_have_no_step() -> None:
 
 
 def test_list_is_by_step_and_knows_nothing_but_steps(tmp_path: Path) -> None:
-    store: Store = LocalStore(tmp_path / "run")
+    store = LocalStore(tmp_path / "run")
     assert store.list() == ()
     (tmp_path / "run").mkdir()
     for step in (200, 1_000_000_000, 30):

@@ -1,0 +1,1 @@
+"""Checkpoints outside the machine that trains: folders, OSS, S3, the Hugging Face Hub."""
