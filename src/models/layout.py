@@ -39,7 +39,7 @@ def host_arrays(tensors: Mapping[str, Tensor]) -> dict[str, HostTensor]:
     arrays = {}
     for name in sorted(tensors):
         tensor = tensors[name]
-        array = _other_layout(name, tensor.numpy())
+        array = file_layout(name, tensor.numpy())
         dtype = "BF16" if tensor.dtype == paddle.bfloat16 else None
         arrays[name] = HostTensor.from_numpy(np.ascontiguousarray(array), dtype=dtype)
     return arrays
@@ -71,7 +71,7 @@ def set_tensors(
             f"missing {missing[:3] or 'none'}, unknown {unknown[:3] or 'none'}"
         )
     for name, tensor in tensors.items():
-        array = _other_layout(name, arrays[name].data)
+        array = file_layout(name, arrays[name].data)
         if list(array.shape) != list(tensor.shape):
             needed = list(reversed(tensor.shape)) if _is_transposed(name) else list(tensor.shape)
             raise ModelError(
@@ -127,6 +127,11 @@ def adapted_weight(adapter_name: str) -> str:
     return name.rpartition(".")[0] + ".weight"
 
 
+def file_layout(file_name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """An array from memory as it stands in files, or the other way round; never a copy."""
+    return array.T if array.ndim > 1 and _is_transposed(file_name) else array
+
+
 def _file_name(memory_name: str) -> str:
     name = memory_name
     if name.startswith(_MEMORY_PREFIX):
@@ -139,7 +144,3 @@ def _file_name(memory_name: str) -> str:
 def _is_transposed(file_name: str) -> bool:
     """Whether a matrix stands the other way round in files than in memory."""
     return "embed_tokens" not in file_name
-
-
-def _other_layout(file_name: str, array: NDArray[Any]) -> NDArray[Any]:
-    return array.T if array.ndim > 1 and _is_transposed(file_name) else array

@@ -6,7 +6,9 @@ off the lines behind its checkpoint, so that no step stands twice.
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from src.units import format_count, format_seconds
+
+logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.jsonl"
 VISUALDL_FOLDER = "visualdl"
@@ -32,19 +36,52 @@ class MetricsWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / METRICS_FILE
         _cut_behind(self._path, resume_step)
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file = self._path.open("ab", buffering=0)
+        self._is_refused = False
         self._visualdl = _open_visualdl(folder / VISUALDL_FOLDER) if visualdl else None
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Appends one record; it must hold `step`. Numbers that are not finite become null."""
+        """Appends one record; it must hold `step`. Numbers that are not finite become null.
+
+        A disk that refuses it costs the record, not the training.
+        """
         clean = {key: _finite(value) for key, value in record.items()}
-        self._file.write(json.dumps(clean) + "\n")
-        self._file.flush()
+        try:
+            self._append(json.dumps(clean) + "\n")
+            self._show(clean)
+        except OSError as error:
+            if not self._is_refused:
+                logger.warning(
+                    "metrics are lost from step %d on: %s", clean["step"], error.strerror or error
+                )
+            self._is_refused = True
+        else:
+            self._is_refused = False
+
+    def _append(self, line: str) -> None:
+        """One write, past Python's buffer: what a full disk refused must not come later."""
+        data = line.encode()
+        end, written = os.fstat(self._file.fileno()).st_size, 0
+        try:
+            written = self._file.write(data)
+        finally:
+            if written < len(data):
+                self._file.truncate(end)
+        if written < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _show(self, clean: Mapping[str, Any]) -> None:
         if self._visualdl is None:
             return
         for key, value in clean.items():
             if key != "step" and isinstance(value, int | float):
                 self._visualdl.add_scalar(tag=f"train/{key}", step=clean["step"], value=value)
+
+    def cut_behind(self, step: int) -> None:
+        """Takes out the records behind a step: the run has gone back to it."""
+        self._file.close()
+        _cut_behind(self._path, step)
+        self._file = self._path.open("ab", buffering=0)
 
     def close(self) -> None:
         """Flushes both views."""

@@ -30,6 +30,8 @@ _SPARK_WIDTH = 48
 # A run that has been silent for this many of its usual intervals has probably ended.
 _SILENT_INTERVALS = 20
 _LEAST_SILENT_SECONDS = 120.0
+# Ranks whose passes differ by less than this share of the mean are worth no word.
+_EVEN = 1.02
 
 
 def snapshot(folder: Path, *, now: float | None = None) -> dict[str, Any]:
@@ -41,7 +43,8 @@ def snapshot(folder: Path, *, now: float | None = None) -> dict[str, Any]:
 
     Returns:
         `state` (waiting, running, silent, finished), `latest` logged record, `latest_eval`,
-        `best_eval_loss`, `silent_seconds` and, when finished, `summary`.
+        `best_eval_loss`, `latest_fault` (a sick step or a rollback), `silent_seconds` and, when
+        finished, `summary`.
 
     Raises:
         DataError: If there is no such folder.
@@ -52,6 +55,7 @@ def snapshot(folder: Path, *, now: float | None = None) -> dict[str, Any]:
     records = read_metrics(path)
     steps = [record for record in records if "loss" in record]
     evaluations = [record for record in records if "eval_loss" in record]
+    faults = [record for record in records if "fault" in record]
     summary = _read_summary(folder)
     silent = (time.time() if now is None else now) - path.stat().st_mtime if records else 0.0
     return {
@@ -62,6 +66,7 @@ def snapshot(folder: Path, *, now: float | None = None) -> dict[str, Any]:
         "best_eval_loss": min(
             (r["eval_loss"] for r in evaluations if r["eval_loss"] is not None), default=None
         ),
+        "latest_fault": faults[-1] if faults else None,
         "silent_seconds": round(max(0.0, silent), 1),
         "summary": summary,
     }
@@ -129,6 +134,12 @@ def _panel(folder: Path) -> Panel:
     bar = ProgressBar(total=latest["total_steps"], completed=latest["step"])
     parts: list[RenderableType] = [_progress(latest, state), bar, _numbers(latest, state)]
     parts.append(Text(f"loss  {sparkline(losses)}"))
+    devices = _devices(latest)
+    if devices:
+        parts.append(Text(devices))
+    fault = state["latest_fault"]
+    if fault is not None:
+        parts.append(Text(f"step {fault['step']:,}: {fault['message']}"))
     if state["state"] == "silent":
         silent = format_seconds(state["silent_seconds"])
         parts.append(
@@ -162,6 +173,18 @@ def _numbers(latest: dict[str, Any], state: dict[str, Any]) -> Table:
     table.add_row(*(Text(name, style="dim") for name in cells))
     table.add_row(*cells.values())
     return table
+
+
+def _devices(latest: dict[str, Any]) -> str:
+    """What stands out about ranks and GPUs; empty where nothing does."""
+    words = []
+    if "gpu_utilization" in latest:
+        words.append(f"GPUs {100 * latest['gpu_utilization']:.0f} % busy")
+    if "gpu_temperature_celsius" in latest:
+        words.append(f"the hottest {latest['gpu_temperature_celsius']:.0f} °C")
+    if latest.get("imbalance", 1.0) > _EVEN:
+        words.append(f"the slowest rank takes {latest['imbalance']:.2f} times the mean")
+    return ", ".join(words)
 
 
 def _number(value: float | None, form: str) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from src.schema.base import Fraction, NonNegativeInt, PositiveInt, Section
+from src.schema.health import HealthConfig
 from src.schema.model_sizes import find_model_size, known_names
 
 LoraTarget = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -164,10 +165,17 @@ class TrainerConfig(Section):
     """O1 casts listed operations; O2 keeps the weights in low precision with float32 masters."""
     gradient_checkpointing: bool = False
     """Recomputes activations in the backward pass: about 30 % slower, far less memory."""
+    sharding: Literal[0, 1, 2, 3] = 0
+    """What is spread over devices instead of kept on each: 1 the optimizer's state, 2 gradients
+    too. 0: nothing. 1 gives the same weights as 0 bit for bit and costs one more exchange of the
+    weights per step; 2 exchanges gradients at every forward pass. 3 is refused."""
+    tensor_parallel: PositiveInt = 1
+    """Devices that compute one forward pass together; only 1, each by itself, is available."""
     dataloader_num_workers: NonNegativeInt = 0
     """Processes that prepare batches; 0 prepares them in the training process."""
-    save_steps: PositiveInt = 1000
-    """Optimizer steps between checkpoints."""
+    save_steps: PositiveInt | Literal["auto"] = 1000
+    """Optimizer steps between checkpoints. auto: as many as lose least time, from the measured
+    stall of a save and the mean up-time of the machines so far; between a minute and an hour."""
     eval_steps: PositiveInt = 1000
     """Optimizer steps between evaluations on the dev split."""
     eval_samples: PositiveInt | None = 1000
@@ -181,10 +189,17 @@ class TrainerConfig(Section):
     early_stopping_threshold: float = Field(default=0.0, ge=0)
     """Smallest fall of the evaluation loss that counts as improvement, in nats per token."""
     resume_from_checkpoint: str = "auto"
-    """auto: the newest checkpoint in output_dir that verifies; never: start anew, refused when
-    output_dir already holds checkpoints; or the path of one checkpoint."""
+    """auto: the newest checkpoint that verifies, in output_dir or checkpoint_store; never: start
+    anew, refused when there are checkpoints already; the path or address of one checkpoint; or the
+    address of a store, whose newest one starts a run that has none of its own."""
+    checkpoint_store: str | None = None
+    """Where checkpoints are uploaded to behind the training, and restored from on an empty disk:
+    oss://BUCKET/FOLDER, s3://BUCKET/FOLDER, hf://USER/MODEL (milestones) or a folder on a mounted
+    drive. One store per run; credentials come from the environment. null: nowhere."""
     seed: NonNegativeInt = 42
     """Seed of initial weights, data order and dropout."""
+    health: HealthConfig = HealthConfig()
+    """When a step counts as sick, and what happens then."""
 
     @model_validator(mode="after")
     def _check_rules(self) -> TrainerConfig:
@@ -210,6 +225,16 @@ class TrainerConfig(Section):
             (
                 not self.use_paddlenlp,
                 "use_paddlenlp=false: models come from PaddleNLP only; set it to true",
+            ),
+            (
+                self.sharding > 0 and self.fp16,
+                f"sharding={self.sharding} and fp16=true: the loss scale is not shared between "
+                "devices; set bf16=true and fp16=false, or sharding=0",
+            ),
+            (
+                self.sharding > 1 and self.health.noise_scale,
+                f"sharding={self.sharding} and health.noise_scale=true: no device holds a whole "
+                "gradient to measure; set sharding to 0 or 1, or noise_scale=false",
             ),
             *self._adapter_problems(),
         ]

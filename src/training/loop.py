@@ -1,6 +1,6 @@
 """The one training loop, for teacher and student alike.
 
-A step is one global batch: load, forward and backward per micro-batch, sum over ranks, clip,
+A step is one global batch: load, forward and backward per micro-batch, sum over ranks, clip, judge,
 update, count, log, save if due, then evaluate if due, then ask whether any rank wants to stop.
 Saving comes before evaluating, so that an evaluation that fails costs no training. The loop knows
 nothing of teachers, prompts or clouds: it is given a loss, batches and a reason to stop.
@@ -9,96 +9,23 @@ nothing of teachers, prompts or clouds: it is given a loss, batches and a reason
 from __future__ import annotations
 
 import logging
-import math
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Iterator
 
-import paddle
-from paddle import Tensor
-
-from src.errors import Interrupted, LinguaBridgeError, TrainingDiverged
-from src.monitoring.metrics import MetricsWriter, console_line
-from src.schema import TrainerConfig
-from src.training.forecast import Pace
-from src.training.interrupt import StopRequest
-from src.training.losses import TokenLoss, scalar
-from src.training.optim import clip_gradients
-from src.training.parallel import Ranks
-from src.training.state import TrainingState, step_seed
-from src.training.trainable import Trainable
+from src.errors import Interrupted
+from src.monitoring.metrics import console_line
+from src.training.health import Finding, Measures, judge
+from src.training.memory import OutOfMemory, find_micro_batch_size, halve_micro_batch
+from src.training.rollback import is_due_back, roll_back
+from src.training.run import Run, StepBatch
+from src.training.save_schedule import SaveSchedule
+from src.training.step import compute_gradients
+from src.training.window import Window, window_record
 
 logger = logging.getLogger(__name__)
 
-MicroBatch = Mapping[str, Tensor]
-LossFunction = Callable[[MicroBatch], TokenLoss]
-_MOST_SKIPPED_IN_A_ROW = 5
-
-
-class Saver(Protocol):
-    """What the loop asks of checkpointing; `src.training.saving` does it."""
-
-    def save(self, state: TrainingState, *, blocking: bool = False) -> Path:
-        """Saves the state of the finished step; returns where."""
-
-    def keep_best(self, state: TrainingState) -> None:
-        """Remembers the weights of this step as the best so far."""
-
-
-@dataclass
-class Run:
-    """Everything a run consists of, put together by a recipe.
-
-    Attributes:
-        config: The teacher's or the student's section.
-        ranks: This process among its peers.
-        trained: The model, its parameters, optimizer and number format.
-        learning_rate: Step (from 0) to learning rate.
-        loss: Loss of one micro-batch, summed over its target tokens.
-        batches: Step batches of this rank, from the state's position on.
-        evaluate: Mean loss on the dev split, nats per target token; the same on every rank.
-        state: Where the run stands; changed in place.
-        total_steps: Steps of the whole run.
-        saver: Writes checkpoints.
-        metrics: Writes records; None on ranks that do not.
-        stop: Collects reasons to stop.
-        pace: Takes up how long steps and evaluations take.
-    """
-
-    config: TrainerConfig
-    ranks: Ranks
-    trained: Trainable
-    learning_rate: Callable[[int], float]
-    loss: LossFunction
-    batches: Iterator[dict[str, Any]]
-    evaluate: Callable[[], float]
-    state: TrainingState
-    total_steps: int
-    saver: Saver
-    metrics: MetricsWriter | None
-    stop: StopRequest
-    pace: Pace = field(default_factory=Pace)
-
-
-@dataclass
-class _Window:
-    """What has been added up since the last log line."""
-
-    started: float = field(default_factory=time.perf_counter)
-    steps: int = 0
-    loss_sum: float = 0.0
-    cross_entropy_sum: float = 0.0
-    divergence_sum: float = 0.0
-    target_tokens: int = 0
-    real_tokens: int = 0
-    padded_tokens: int = 0
-    pairs: int = 0
-    data_seconds: float = 0.0
-    grad_norm: float = 0.0
+# This many evaluations in a row without improvement are worth an alert.
+_RISING_EVALUATIONS = 3
 
 
 def fit(run: Run) -> str:
@@ -109,97 +36,116 @@ def fit(run: Run) -> str:
 
     Raises:
         Interrupted: When asked to stop; the state is saved.
-        TrainingDiverged: When the loss is not finite again and again.
+        TrainingDiverged: When going back to checkpoints does not help any more.
+        LinguaBridgeError: When a single pair does not fit into memory.
     """
-    _dry_run(run)
+    find_micro_batch_size(run)
     run.trained.model.train()
-    # A kill between saving and evaluating a step left that evaluation to us.
+    schedule = SaveSchedule(run.config.save_steps, ranks=run.ranks, pace=run.pace)
+    while (ended := _fit_line(run, schedule)) is None:
+        roll_back(run)
+    return ended
+
+
+def _fit_line(run: Run, schedule: SaveSchedule) -> str | None:
+    """Trains from `run.state` to the end; None: the run has to go back to a checkpoint."""
+    # A checkpoint is saved before its step is evaluated: that is left to who goes on from it.
     if _is_due(run, run.config.eval_steps) and _evaluate(run):
         return "early stopping"
-    window = _Window()
-    skipped_in_a_row = 0
+    batches = run.open_batches(run.state)
+    window = Window()
     while run.state.step < run.total_steps:
-        began = time.perf_counter()
-        batch = next(run.batches)
-        window.data_seconds += time.perf_counter() - began
-        is_good = _step(run, batch, window)
-        seconds = time.perf_counter() - began
-        run.state.seconds += seconds
-        run.pace.add_step(seconds)
-        skipped_in_a_row = 0 if is_good else skipped_in_a_row + 1
-        if skipped_in_a_row == _MOST_SKIPPED_IN_A_ROW:
-            raise TrainingDiverged(
-                f"the loss or the gradients were not finite in {skipped_in_a_row} steps in a row, "
-                f"the last at step {run.state.step}; lower learning_rate "
-                f"({run.config.learning_rate:g}) and resume",
-                run.state.step,
-            )
+        try:
+            _train_step(run, batches, window)
+        except OutOfMemory:
+            halve_micro_batch(run)
+            batches = run.open_batches(run.state)
+            continue
+        if is_due_back(run):
+            return None
         if _is_due(run, run.config.logging_steps):
             _log(run, window)
-            window = _Window()
-        if _is_due(run, run.config.save_steps):
-            run.saver.save(run.state)
+            window = Window()
+        if schedule.is_due(run.state) or run.state.step == run.total_steps:
+            _save(run, schedule)
         if _is_due(run, run.config.eval_steps) and _evaluate(run):
             return "early stopping"
         _stop_if_asked(run)
     return "done"
 
 
-def _step(run: Run, batch: dict[str, Any], window: _Window) -> bool:
-    """One global batch; returns whether the weights were updated."""
-    state, trained = run.state, run.trained
-    parameters, precision = trained.parameters, trained.precision
-    paddle.seed(step_seed(run.config.seed, state.step, run.ranks.rank))
-    trained.optimizer.set_lr(run.learning_rate(state.step))
-    sums = [0.0, 0.0, 0.0]
-    for arrays in batch["micro_batches"]:
-        loss = _forward(run, to_tensors(arrays))
-        precision.backward(loss.total / batch["target_tokens"])
-        sums[0] += scalar(loss.total)
-        sums[1] += scalar(loss.cross_entropy)
-        sums[2] += 0.0 if loss.divergence is None else scalar(loss.divergence)
-    run.ranks.sum_gradients(parameters)
-    sums = run.ranks.sum(sums)
-    precision.unscale(trained.optimizer)
-    norm = clip_gradients(parameters, max_norm=run.config.max_grad_norm)
-    is_good = math.isfinite(sums[0]) and math.isfinite(norm)
-    if is_good:
-        trained.step()
-        _add_to_window(window, batch, sums, norm)
-    else:
-        precision.skip()
-        state.skipped_steps += 1
-        logger.warning("step %d skipped: loss %s, gradient norm %s", state.step + 1, sums[0], norm)
-    trained.optimizer.clear_grad()
+def _train_step(run: Run, batches: Iterator[StepBatch], window: Window) -> None:
+    """Loads one global batch and learns from it, unless the step is sick.
+
+    Raises:
+        OutOfMemory: If it does not fit; nothing has changed then.
+    """
+    state = run.state
+    began = time.perf_counter()
+    batch = next(batches)
+    window.data_seconds += time.perf_counter() - began
+    # A rollback has found this batch at the end of a line that went wrong.
+    if state.step not in state.health.passed_over:
+        _learn(run, batch, window)
+    is_new_epoch = batch["epoch"] > state.epoch
     state.step += 1
     state.epoch, state.batch = batch["epoch"], batch["batch"]
     state.pairs_seen += batch["pairs"]
     state.tokens_seen += batch["real_tokens"]
-    return is_good
+    seconds = time.perf_counter() - began
+    state.seconds += seconds
+    run.pace.add_step(seconds)
+    if is_new_epoch:
+        loss = "" if state.loss is None else f", loss {state.loss:.4f}"
+        run.alert("epoch", f"epoch {state.epoch} is done at step {state.step}{loss}")
 
 
-def _forward(run: Run, micro_batch: MicroBatch) -> TokenLoss:
-    with run.trained.precision.autocast():
-        return run.loss(micro_batch)
+def _learn(run: Run, batch: StepBatch, window: Window) -> None:
+    """Computes the gradients of one global batch and, if all is well, updates the weights."""
+    state, trained = run.state, run.trained
+    rate = run.learning_rate(state.step) * state.health.learning_rate_factor
+    trained.optimizer.set_lr(rate)
+    gradients = compute_gradients(run, batch)
+    window.own_seconds += gradients.seconds
+    judgement = judge(
+        Measures(
+            loss=gradients.loss_sum / batch["target_tokens"],
+            gradient_norm=gradients.norm,
+            rate=float(trained.optimizer.get_lr()),
+            scheduled_rate=rate,
+            peak_rate=run.config.learning_rate,
+            may_overflow=trained.precision.may_overflow,
+        ),
+        state.health,
+        run.config.health,
+    )
+    if judgement.is_good:
+        trained.step()
+        window.add(batch, gradients)
+        if gradients.small is not None:
+            state.noise.add(
+                small_square=gradients.small.square,
+                small_pairs=gradients.small.pairs,
+                big_square=gradients.norm**2,
+                big_pairs=batch["pairs"],
+            )
+    else:
+        trained.precision.skip()
+    trained.clear_gradients()
+    for finding in judgement.findings:
+        _report(run, finding, is_news=judgement.is_news)
 
 
-def to_tensors(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
-    """A micro-batch of NumPy arrays as tensors on the current device."""
-    return {name: paddle.to_tensor(array) for name, array in arrays.items()}
-
-
-def _add_to_window(
-    window: _Window, batch: Mapping[str, Any], sums: list[float], norm: float
-) -> None:
-    window.steps += 1
-    window.loss_sum += sums[0]
-    window.cross_entropy_sum += sums[1]
-    window.divergence_sum += sums[2]
-    window.target_tokens += batch["target_tokens"]
-    window.real_tokens += batch["real_tokens"]
-    window.padded_tokens += batch["padded_tokens"]
-    window.pairs += batch["pairs"]
-    window.grad_norm = norm
+def _report(run: Run, finding: Finding, *, is_news: bool) -> None:
+    """Logs what was unusual about the step that is being done, and alerts at its first sign."""
+    step = run.state.step + 1
+    text = f"step {step}: {finding.message}"
+    if is_news:
+        run.alert("non_finite" if finding.fault == "not_finite" else "spike", text)
+    elif run.ranks.is_main:
+        logger.warning("%s", text)
+    if run.metrics is not None:
+        run.metrics.write({"step": step, "fault": finding.fault, "message": finding.message})
 
 
 def _is_due(run: Run, every: int) -> bool:
@@ -208,36 +154,32 @@ def _is_due(run: Run, every: int) -> bool:
     return step > 0 and (step % every == 0 or step == run.total_steps)
 
 
-def _log(run: Run, window: _Window) -> None:
+def _log(run: Run, window: Window) -> None:
     """One record and one console line for the steps since the last."""
     if not window.steps:
         return
-    state = run.state
-    seconds = time.perf_counter() - window.started
-    state.loss = window.loss_sum / window.target_tokens
-    has_teacher = window.divergence_sum != 0.0
-    record = {
-        "step": state.step,
-        "epoch": state.epoch,
-        "tokens_seen": state.tokens_seen,
-        "loss": state.loss,
-        "cross_entropy": window.cross_entropy_sum / window.target_tokens,
-        "divergence": window.divergence_sum / window.target_tokens if has_teacher else None,
-        "lr": run.learning_rate(state.step - 1),
-        "grad_norm": window.grad_norm,
-        "tokens_per_second": window.real_tokens / seconds,
-        "samples_per_second": window.pairs / seconds,
-        "data_seconds": window.data_seconds,
-        "compute_seconds": seconds - window.data_seconds,
-        "padding_fraction": 1 - window.real_tokens / window.padded_tokens,
-        "memory_bytes": _memory_bytes(),
-        "total_steps": run.total_steps,
-        "seconds_left": (run.total_steps - state.step) * state.seconds / state.step,
-    }
+    record = window_record(run, window)
+    run.state.loss = record["loss"]
     if run.metrics is None:
         return
     run.metrics.write(record)
     logger.info("%s", console_line(record))
+    used = record.get("gpu_utilization")
+    if used is not None and run.idle.add(used):
+        run.alert("low_gpu", f"step {run.state.step}: the GPUs are {100 * used:.0f} % busy")
+
+
+def _save(run: Run, schedule: SaveSchedule) -> None:
+    began = time.perf_counter()
+    run.saver.save(run.state)
+    schedule.saved(run.state, time.perf_counter() - began)
+    _alert_of_failed_saves(run)
+
+
+def _alert_of_failed_saves(run: Run) -> None:
+    """Saves go on behind the training, so a failure is seen at the next one at the latest."""
+    for reason in run.saver.new_failures():
+        run.alert("save_failed", reason)
 
 
 def _evaluate(run: Run) -> bool:
@@ -262,53 +204,23 @@ def _evaluate(run: Run) -> bool:
     state.evaluations_without_improvement = (
         0 if is_better else state.evaluations_without_improvement + 1
     )
-    logger.info(
-        "step %d  dev loss %.4f  best %.4f at step %d",
-        state.step,
-        loss,
-        state.best_eval_loss,
-        state.best_step,
+    text = (
+        f"step {state.step}  dev loss {loss:.4f}  "
+        f"best {state.best_eval_loss:.4f} at step {state.best_step}"
     )
+    logger.info("%s", text)
     if run.metrics is not None:
         run.metrics.write({"step": state.step, "eval_loss": loss})
+    if state.evaluations_without_improvement == _RISING_EVALUATIONS:
+        run.alert("validation_rising", f"{text}; no better in {_RISING_EVALUATIONS} evaluations")
     patience = config.early_stopping_patience
     return patience is not None and state.evaluations_without_improvement >= patience
 
 
 def _stop_if_asked(run: Run) -> None:
-    """Ranks agree: when one was asked to stop, all save and stop."""
-    asked = run.ranks.sum([1.0 if run.stop.reason else 0.0])[0]
-    if asked and run.state.step < run.total_steps:
+    """Ranks agree: when one was asked to stop, all save and stop, and know why."""
+    asked = run.ranks.collect(1.0 if run.stop.reason else 0.0)
+    if any(asked) and run.state.step < run.total_steps:
+        reason = run.ranks.share_text(run.stop.reason or "", source=asked.index(1.0))
         where = run.saver.save(run.state, blocking=True)
-        raise Interrupted(run.stop.reason or "another rank", run.state.step, where)
-
-
-def _dry_run(run: Run) -> None:
-    """Forward and backward at the largest shape, so that memory runs out now or not at all."""
-    rows, length = run.config.batch_size, run.config.max_seq_length
-    positions = paddle.arange(rows * length, dtype="int64")
-    micro_batch = {
-        "input_ids": paddle.zeros([rows, length], dtype="int64"),
-        "target_positions": positions,
-        "labels": paddle.zeros_like(positions),
-        "directions": paddle.zeros([rows], dtype="int64"),
-    }
-    run.trained.model.train()
-    try:
-        run.trained.precision.backward(_forward(run, micro_batch).total / (rows * length))
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "ResourceExhausted" not in str(error):
-            raise
-        raise LinguaBridgeError(
-            f"memory is not enough for batch_size={rows} at max_seq_length={length}; halve "
-            "batch_size and double gradient_accumulation_steps, or set gradient_checkpointing=true"
-        ) from error
-    run.trained.optimizer.clear_grad()
-
-
-def _memory_bytes() -> int:
-    """Peak memory: of the GPU where there is one, else resident memory of this process."""
-    if paddle.device.is_compiled_with_cuda():
-        return int(paddle.device.cuda.max_memory_allocated())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+        raise Interrupted(reason, run.state.step, where)

@@ -4,22 +4,24 @@ With 151,936 vocabulary rows the logits of a batch are larger than everything el
 the output projection, the losses and their gradients are computed for a chunk of positions at a
 time; only the gradients of the hidden states and of the projection survive a chunk.
 
-For one position with student logits s, label y, teacher logits t and temperature τ:
+For one position with student logits s, label y, and a divergence k from what a teacher says:
 
     cross-entropy   c = logsumexp(s) - s[y]
-    divergence      k = τ² · KL(softmax(t/τ) ‖ softmax(s/τ))      (Hinton et al. 2015)
-    loss            (1 - α) · c + α · k
+    loss            (1 - α) · c + α · k        (Hinton et al. 2015, arXiv 1503.02531)
 
 Both are sums over positions in nats; the caller divides by the number of counted tokens in the
-whole global batch, so that neither padding, micro-batches nor ranks change the result. Softmax is
-written out with its own log-sum-exp: Paddle's CPU softmax family clips at -64 and its log_softmax
-takes time quadratic in the vocabulary.
+whole global batch, so that neither padding, micro-batches nor ranks change the result. What k is,
+and where the teacher's side comes from, is `src.distillation`.
+
+Softmax is written out with its own log-sum-exp: Paddle's CPU softmax family clips at -64 and its
+log_softmax takes time quadratic in the vocabulary. Buffers of a chunk are overwritten in place: on
+a CPU, fresh memory costs four times what the arithmetic does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import paddle
 from paddle import Tensor
@@ -45,25 +47,30 @@ class Projection:
         """V, padding rows included."""
         return int(self.weight.shape[0 if self.is_rows else 1])
 
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Float32 logits `[C, V]` of hidden states `[C, D]`, in memory of their own."""
+        values: Tensor = paddle.matmul(hidden, self.weight, transpose_y=self.is_rows)
+        return values if values.dtype == paddle.float32 else values.astype("float32")
 
-@dataclass(frozen=True)
-class TeacherTerm:
-    """The teacher's side of the loss.
 
-    Attributes:
-        hidden: Teacher's hidden states at the target positions, `[P, D_teacher]`.
-        projection: The teacher's output projection.
-        alpha: Share of the divergence in the loss.
-        temperature: Softens both distributions; must be positive.
-        vocab_size: The divergence runs over ids below this: the tokenizer's ids. Rows behind it are
-            padding, of which teacher and student may have different numbers.
-    """
+class TeacherTerm(Protocol):
+    """The teacher's part of the loss, for the positions of one micro-batch."""
 
-    hidden: Tensor
-    projection: Projection
-    alpha: float
-    temperature: float
-    vocab_size: int
+    @property
+    def alpha(self) -> float:
+        """Share of this part in the loss."""
+
+    def divergence(self, student: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """What a chunk of positions adds.
+
+        Args:
+            student: The student's logits `[C, V]` at these positions; not to be changed.
+            rows: Which positions.
+
+        Returns:
+            The divergence, scaled as it enters the loss, summed over the chunk; and its gradient
+            with respect to `student`, `[C, V]`, in memory that the caller may overwrite.
+        """
 
 
 def scalar(tensor: Tensor) -> float:
@@ -114,6 +121,12 @@ def token_loss(
     )
 
 
+def chunks(positions: int, vocab_size: int) -> list[slice]:
+    """Cuts positions so that the logits `[C, V]` of a piece stay small."""
+    size = max(_SMALLEST_CHUNK, _CHUNK_ELEMENTS // vocab_size)
+    return [slice(start, min(start + size, positions)) for start in range(0, positions, size)]
+
+
 @dataclass(frozen=True)
 class _Options:
     """What the chunked loss needs besides the tensors that get gradients.
@@ -134,28 +147,26 @@ class _ChunkedLoss(paddle.autograd.PyLayer):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, options: _Options) -> Tensor:
-        labels, parts = options.labels, options.parts
-        is_rows, teacher = options.is_rows, options.teacher
+        labels, parts, teacher = options.labels, options.parts, options.teacher
+        is_rows = options.is_rows
+        projection = Projection(weight, is_rows)
         cross_entropy = paddle.zeros([], dtype="float32")
         divergence = paddle.zeros([], dtype="float32")
         hidden_grads: list[Tensor] = []
         weight_grad: Tensor | None = None
-        positions = hidden.shape[0]
-        chunk = max(_SMALLEST_CHUNK, _CHUNK_ELEMENTS // weight.shape[0 if is_rows else 1])
-        for start in range(0, positions, chunk):
-            rows = slice(start, min(start + chunk, positions))
+        for rows in chunks(hidden.shape[0], projection.vocab_size):
             chunk_hidden = hidden[rows]
-            student = paddle.matmul(chunk_hidden, weight, transpose_y=is_rows).astype("float32")
-            chunk_ce, chunk_kl, gradient = _chunk(student, labels[rows], teacher, rows)
+            student = projection.logits(chunk_hidden)
+            chunk_ce, chunk_divergence, gradient = _chunk(student, labels[rows], teacher, rows)
             cross_entropy += chunk_ce
-            divergence += chunk_kl
+            divergence += chunk_divergence
             gradient = gradient.astype(weight.dtype)
             if options.needs_hidden_grad:
                 hidden_grads.append(paddle.matmul(gradient, weight, transpose_y=not is_rows))
             if options.needs_weight_grad:
                 outer = (gradient, chunk_hidden) if is_rows else (chunk_hidden, gradient)
                 part = paddle.matmul(*outer, transpose_x=True)
-                weight_grad = part if weight_grad is None else weight_grad + part
+                weight_grad = part if weight_grad is None else weight_grad.add_(part)
         ctx.hidden_grad = paddle.concat(hidden_grads) if hidden_grads else None
         ctx.weight_grad = weight_grad
         parts[:] = [cross_entropy, divergence]
@@ -176,52 +187,27 @@ def _scaled(gradient: Tensor | None, factor: Tensor) -> Tensor | None:
 def _chunk(
     student: Tensor, labels: Tensor, teacher: TeacherTerm | None, rows: slice
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss sums and the gradient of the total with respect to the chunk's logits `[C, V]`."""
+    """Loss sums and the gradient of the total with respect to the chunk's logits `[C, V]`.
+
+    The gradient takes the place of the logits.
+    """
+    divergence, addition, share = paddle.zeros([], dtype="float32"), None, 1.0
+    if teacher is not None:
+        divergence, addition = teacher.divergence(student, rows)
+        share = 1 - teacher.alpha
     index = labels.unsqueeze(-1)
-    shifted, partition = _shift_and_sum(student)
-    picked = paddle.take_along_axis(shifted, index, axis=1)
+    student.subtract_(student.max(axis=-1, keepdim=True))
+    picked = paddle.take_along_axis(student, index, axis=1)
+    partition = student.exp_().sum(axis=-1, keepdim=True)
     cross_entropy = (paddle.log(partition) - picked).sum()
-    gradient = paddle.exp(shifted) / partition
-    ones = paddle.ones_like(picked)
-    gradient = paddle.put_along_axis(gradient, index, -ones, axis=1, reduce="add")
-    if teacher is None:
-        return cross_entropy, paddle.zeros([], dtype="float32"), gradient
-    divergence, divergence_grad = _divergence(student, teacher, rows)
-    gradient = gradient * (1 - teacher.alpha)
-    gradient = _add_columns(gradient, divergence_grad * teacher.alpha)
+    gradient = student.multiply_(share / partition)
+    add_at(gradient, index, paddle.full_like(picked, -share))
+    if addition is not None and teacher is not None:
+        gradient.add_(addition.scale_(teacher.alpha))
     return cross_entropy, divergence, gradient
 
 
-def _divergence(student: Tensor, teacher: TeacherTerm, rows: slice) -> tuple[Tensor, Tensor]:
-    """`τ² KL` summed over the chunk, and its gradient `τ (q - p)` over the shared ids."""
-    shared = teacher.vocab_size
-    tau = teacher.temperature
-    logits = paddle.matmul(
-        teacher.hidden[rows], teacher.projection.weight, transpose_y=teacher.projection.is_rows
-    ).astype("float32")
-    teacher_shifted, teacher_sum = _shift_and_sum(_first_columns(logits, shared) / tau)
-    student_shifted, student_sum = _shift_and_sum(_first_columns(student, shared) / tau)
-    target = paddle.exp(teacher_shifted) / teacher_sum
-    difference = teacher_shifted - student_shifted
-    constants = paddle.log(student_sum) - paddle.log(teacher_sum)  # [C, 1]
-    divergence = (target * difference).sum() + constants.sum()
-    gradient = paddle.exp(student_shifted) / student_sum - target
-    return divergence * tau**2, gradient * tau
-
-
-def _shift_and_sum(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits minus their row maximum `[C, V]`, and the row sums of their exponentials `[C, 1]`."""
-    shifted = logits - logits.max(axis=-1, keepdim=True)
-    return shifted, paddle.exp(shifted).sum(axis=-1, keepdim=True)
-
-
-def _first_columns(logits: Tensor, count: int) -> Tensor:
-    return logits if logits.shape[1] == count else logits[:, :count]
-
-
-def _add_columns(gradient: Tensor, addition: Tensor) -> Tensor:
-    """Adds `[C, K]` to the first K columns of `[C, V]`."""
-    missing = gradient.shape[1] - addition.shape[1]
-    if missing:
-        addition = paddle.nn.functional.pad(addition, [0, 0, 0, missing])
-    return gradient + addition
+def add_at(buffer: Tensor, columns: Tensor, values: Tensor) -> None:
+    """Adds `values` `[C, K]` to `buffer` `[C, V]` at `columns` `[C, K]`; repeats add up."""
+    own_rows = paddle.arange(columns.shape[0]).unsqueeze(-1).expand(columns.shape)
+    buffer.index_put_((own_rows, columns), values, accumulate=True)

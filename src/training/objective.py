@@ -9,10 +9,10 @@ import paddle
 from paddle import Tensor
 
 from src.models.factory import Model, hidden_states, output_projection
-from src.training.loop import LossFunction, MicroBatch, to_tensors
 from src.training.losses import Projection, TokenLoss, scalar, token_loss
 from src.training.parallel import Ranks
 from src.training.precision import Precision
+from src.training.run import LossFunction, MicroBatch, to_tensors
 
 
 def target_hidden(model: Model, micro_batch: MicroBatch) -> Tensor:

@@ -121,43 +121,62 @@ def clip_gradients(parameters: Mapping[str, Tensor], *, max_norm: float) -> floa
     Returns:
         The norm before clipping; not finite when a gradient is not.
     """
-    gradients = [value.grad for value in parameters.values() if value.grad is not None]
-    with paddle.no_grad():
-        squares = [paddle.square(gradient.astype("float32")).sum() for gradient in gradients]
-        norm = math.sqrt(scalar(paddle.add_n(squares))) if squares else 0.0
-        if max_norm and math.isfinite(norm) and norm > max_norm:
-            for gradient in gradients:
-                gradient.scale_(max_norm / norm)
+    norm = gradient_norm(parameters)
+    if max_norm and math.isfinite(norm) and norm > max_norm:
+        scale_gradients(parameters, max_norm / norm)
     return norm
 
 
-def optimizer_arrays(
+@paddle.no_grad()
+def scale_gradients(parameters: Mapping[str, Tensor], factor: float) -> None:
+    """Multiplies the gradients that are there."""
+    for gradient in _gradients(parameters):
+        gradient.scale_(factor)
+
+
+@paddle.no_grad()
+def gradient_norm(parameters: Mapping[str, Tensor]) -> float:
+    """Global L2 norm of the gradients that are there; not finite when one of them is not."""
+    squares = [
+        paddle.square(gradient.astype("float32")).sum() for gradient in _gradients(parameters)
+    ]
+    return math.sqrt(scalar(paddle.add_n(squares))) if squares else 0.0
+
+
+def _gradients(parameters: Mapping[str, Tensor]) -> list[Tensor]:
+    return [value.grad for value in parameters.values() if value.grad is not None]
+
+
+def optimizer_tensors(
     optimizer: paddle.optimizer.Optimizer, parameters: Mapping[str, Tensor]
-) -> dict[str, HostTensor]:
-    """A copy of the optimizer's state in host memory, named `parameter//slot`."""
+) -> dict[str, Tensor]:
+    """The optimizer's state as it is, named `parameter//slot`; not copied."""
     state = dict(optimizer.state_dict())
     masters = state.pop("master_weights", {})
-    arrays: dict[str, HostTensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
         prefix = f"{parameter.name}_"
         slots = {key: value for key, value in state.items() if key.startswith(prefix)}
         for key, value in slots.items():
-            arrays[f"{name}{_SEPARATOR}{key.removeprefix(prefix)}"] = HostTensor.from_numpy(
-                value.numpy()
-            )
+            tensors[f"{name}{_SEPARATOR}{key.removeprefix(prefix)}"] = value
         if parameter.name in masters:
-            arrays[f"{name}{_SEPARATOR}master"] = HostTensor.from_numpy(
-                masters[parameter.name].numpy()
-            )
-    return arrays
+            tensors[f"{name}{_SEPARATOR}master"] = masters[parameter.name]
+    return tensors
 
 
 def restore_optimizer(
     optimizer: paddle.optimizer.Optimizer,
     parameters: Mapping[str, Tensor],
     arrays: Mapping[str, HostTensor],
+    own: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Puts saved state back.
+
+    Args:
+        optimizer: Updates the parameters in `own`.
+        parameters: All that are trained, by their names in files.
+        arrays: The saved state of all of them.
+        own: Those whose state this rank keeps. None: all.
 
     Raises:
         CheckpointError: If the state belongs to other parameters.
@@ -171,6 +190,8 @@ def restore_optimizer(
                 f"the optimizer state names {name}, which this model does not train; "
                 "resume with the model and settings the checkpoint was made with"
             )
+        if own is not None and name not in own:
+            continue
         parameter = parameters[name]
         array = np.ascontiguousarray(tensor.data.reshape(tensor.shape))
         value = paddle.to_tensor(array)

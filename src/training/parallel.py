@@ -3,6 +3,12 @@
 Each rank sums the gradients of its micro-batches; one all-reduce adds them up. Because the loss is
 already divided by the token count of the whole global batch, a sum is all that is needed, and the
 result does not depend on how the batch was split.
+
+Several machines are more ranks: `paddle.distributed.launch --nnodes 2 --master ADDRESS:PORT …` on
+each gives every process its rank. Three things are asked of them. `output_dir` and the token cache
+are on a disk that all see: rank 0 alone writes, and every rank reads the checkpoint it resumes
+from. All start with the same configuration. And one machine's notice that it will be taken away
+stops all ranks after the same step, because they agree on stopping.
 """
 
 from __future__ import annotations
@@ -25,10 +31,17 @@ class Ranks:
     Attributes:
         rank: 0 to world_size - 1; rank 0 writes files and log lines.
         world_size: Number of processes, one per device.
+        rank_on_machine: The same count within one machine.
     """
 
     rank: int
     world_size: int
+    rank_on_machine: int = 0
+
+    @property
+    def is_first_on_machine(self) -> bool:
+        """Whether this rank watches what concerns its machine: one rank of each does."""
+        return self.rank_on_machine == 0
 
     @property
     def is_main(self) -> bool:
@@ -48,18 +61,26 @@ class Ranks:
         distributed.all_reduce(tensor)
         return [float(value) for value in tensor.numpy()]
 
-    def share_text(self, text: str) -> str:
-        """The main rank's text, on every rank."""
+    def collect(self, value: float) -> list[float]:
+        """Every rank's value, in the order of ranks, on every rank."""
+        return self.sum([value if rank == self.rank else 0.0 for rank in range(self.world_size)])
+
+    def from_main(self, value: float) -> float:
+        """The main rank's value, on every rank."""
+        return self.collect(value)[0]
+
+    def share_text(self, text: str, *, source: int = 0) -> str:
+        """The text of rank `source`, on every rank."""
         if self.world_size == 1:
             return text
-        encoded = text.encode("utf-8") if self.is_main else b""
+        encoded = text.encode("utf-8") if self.rank == source else b""
         length = int(self.sum([float(len(encoded))])[0])
         if length == 0:
             return ""
         content = np.zeros(length, dtype=np.int64)
         content[: len(encoded)] = np.frombuffer(encoded, dtype=np.uint8)
         tensor = paddle.to_tensor(content)
-        distributed.broadcast(tensor, src=0)
+        distributed.broadcast(tensor, src=source)
         return bytes(tensor.numpy().astype(np.uint8)).decode("utf-8")
 
     def sum_gradients(self, parameters: Mapping[str, Tensor]) -> None:
@@ -81,14 +102,22 @@ class Ranks:
                 distributed.broadcast(tensor, src=0)
 
 
+ALONE = Ranks(rank=0, world_size=1)
+"""A process without peers."""
+
+
 def join_ranks() -> Ranks:
     """Joins the processes that `paddle.distributed.launch` started; alone without it."""
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
-        return Ranks(rank=0, world_size=1)
+        return ALONE
     # Paddle writes the flags that its own launcher has set to stderr, once per rank.
     with contextlib.redirect_stderr(io.StringIO()):
         distributed.init_parallel_env()
-    return Ranks(rank=distributed.get_rank(), world_size=distributed.get_world_size())
+    return Ranks(
+        rank=distributed.get_rank(),
+        world_size=distributed.get_world_size(),
+        rank_on_machine=int(os.environ.get("PADDLE_RANK_IN_NODE", "0")),
+    )
 
 
 @paddle.no_grad()

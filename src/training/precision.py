@@ -81,6 +81,16 @@ class Precision:
         if self._scaler is not None:
             self._scaler.update()
 
+    @property
+    def loss_scale(self) -> float:
+        """What gradients are too large by before `unscale`."""
+        return 1.0 if self._scaler is None else _number(self._scaler.state_dict()["scale"])
+
+    @property
+    def may_overflow(self) -> bool:
+        """Whether overflowing gradients only mean that the loss is scaled up too much."""
+        return self._scaler is not None and self.loss_scale > 1.0
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
         if self._scaler is None:

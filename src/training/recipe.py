@@ -8,35 +8,48 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from src.checkpoint.manifest import MANIFEST_NAME
 from src.checkpoint.store import FINAL
 from src.config import config_fingerprint
-from src.errors import DataError
+from src.errors import Interrupted
 from src.models.factory import Model
 from src.monitoring.curves import write_curves
+from src.monitoring.gpu import open_gpu
 from src.monitoring.metrics import MetricsWriter
 from src.schema import Config, TrainerConfig
-from src.tokens.cache import TokenCache
-from src.tokens.stream import StreamingDataset, evaluation_batches, step_batches
-from src.tokens.tokenizer import Tokenizer, find_tokenizer
+from src.tokens.stream import StreamingDataset
+from src.training.corpus import Corpus, RunData, open_corpus
+from src.training.devices import require_devices
 from src.training.forecast import full_run
 from src.training.interrupt import StopRequest
-from src.training.loop import LossFunction, Run, fit
-from src.training.objective import mean_loss, reference_loss
+from src.training.loop import fit
 from src.training.optim import learning_rate_at
 from src.training.parallel import Ranks
+from src.training.run import Alert, LossFunction, Run, log_alert, no_alert, no_readings
 from src.training.run_folder import SUMMARY_FILE, RunFolder
 from src.training.saving import Checkpoints
 from src.training.state import TrainingState
 from src.training.trainable import Trainable, make_trainable
 from src.units import format_count
 
+__all__ = [
+    "Corpus",
+    "StopSource",
+    "finished_summary",
+    "open_corpus",
+    "run_fingerprint",
+    "train_model",
+]
+
 logger = logging.getLogger(__name__)
+
+StopSource: TypeAlias = Callable[[Callable[[str], None]], AbstractContextManager[object]]
+"""Given `ask(reason)`, a context manager that is active while training and may ask to stop."""
 
 # What may change between two starts of one run without changing what is learned.
 _FREE_KEYS = (
@@ -45,39 +58,11 @@ _FREE_KEYS = (
     "save_steps",
     "logging_steps",
     "save_total_limit",
+    "sharding",
     "resume_from_checkpoint",
+    "checkpoint_store",
     "use_paddlenlp",
 )
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """The token cache of the configuration and the tokenizer that made it."""
-
-    cache: TokenCache
-    tokenizer: Tokenizer
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when the text or the tokenizer does."""
-        return f"{self.cache.text_fingerprint}/{self.cache.tokenizer_fingerprint}"
-
-
-def open_corpus(config: Config) -> Corpus:
-    """Opens the token cache.
-
-    Raises:
-        DataError: If there is none, or it was made with another tokenizer.
-    """
-    folder = Path(config.data.output_dir) / "tokens"
-    if not folder.is_dir():
-        raise DataError(
-            f"no token cache in {folder}; run `python run.py process` with this configuration first"
-        )
-    cache = TokenCache.open(folder)
-    tokenizer = find_tokenizer(config)
-    cache.require(tokenizer_fingerprint=tokenizer.fingerprint)
-    return Corpus(cache, tokenizer)
 
 
 def run_fingerprint(section: TrainerConfig, ingredients: Mapping[str, str]) -> str:
@@ -113,6 +98,8 @@ def train_model(
     build: Callable[[], tuple[Model, LossFunction]],
     ranks: Ranks,
     ingredients: Mapping[str, str],
+    alert: Alert = log_alert,
+    stop_sources: Sequence[StopSource] = (),
 ) -> dict[str, Any]:
     """Trains, resumes where there is something to resume, and writes the final model.
 
@@ -126,15 +113,22 @@ def train_model(
         build: Makes the model to train, and its loss on one micro-batch.
         ranks: This process among its peers.
         ingredients: See `run_fingerprint`; "model" is what `build` starts from.
+        alert: Takes kind and text of what somebody should hear of; used on the main rank.
+        stop_sources: Reasons to stop besides signals; active on one rank of each machine.
 
     Returns:
         The content of summary.json.
     """
+    require_devices(section, ranks)
+    alert = alert if ranks.is_main else no_alert
     folder = RunFolder(config, section, ingredients=ingredients, ranks=ranks)
-    with StopRequest() as stop, folder:
+    with StopRequest() as stop, folder, ExitStack() as sources:
         checkpoint = folder.find_resume()
+        for source in stop_sources if ranks.is_first_on_machine else ():
+            sources.enter_context(source(stop.ask))
+        gpu = sources.enter_context(open_gpu()) if ranks.is_main else no_readings
         model, loss = build()
-        trained = make_trainable(section, model)
+        trained = make_trainable(section, model, ranks)
         saver = Checkpoints(
             folder,
             config,
@@ -145,40 +139,19 @@ def train_model(
             ranks=ranks,
         )
         state = saver.restore(checkpoint)
+        state.starts, state.next_save_step = state.starts + 1, 0
         ranks.copy_from_main(trained.state_tensors())
-        data = _Data(config, section, corpus, ranks)
+        data = RunData(config, section, corpus, ranks)
         dataset = data.training_stream(state)
-        run = Run(
-            config=section,
-            ranks=ranks,
-            trained=trained,
-            learning_rate=learning_rate_at(section, total_steps=data.total_steps(dataset)),
-            loss=loss,
-            batches=step_batches(dataset, num_workers=section.dataloader_num_workers),
-            evaluate=lambda: data.dev_loss(trained),
-            state=state,
-            total_steps=data.total_steps(dataset),
-            saver=saver,
-            metrics=_open_metrics(config, section, state, ranks),
-            stop=stop,
-        )
+        run = _make_run(data, dataset, trained=trained, loss=loss, state=state, saver=saver)
+        run.stop, run.alert, run.gpu = stop, alert, gpu
         _announce(run)
-        try:
-            exit_reason = fit(run)
-        finally:
-            if run.metrics is not None:
-                run.metrics.close()
-                write_curves(Path(section.output_dir))
-        weights_sha256 = saver.save_final(state)
+        exit_reason, weights_sha256 = _fit(run, saver)
     summary = {
-        "steps": state.step,
-        "tokens_seen": state.tokens_seen,
-        "final_loss": state.loss,
-        "best_eval_loss": state.best_eval_loss,
+        **_result(run),
         "resumed_from": checkpoint.name if checkpoint else None,
         "exit_reason": exit_reason,
         "weights_sha256": weights_sha256,
-        "seconds": round(state.seconds, 1),
         "full_run": _forecast(run, data.full_steps(dataset)),
         "fingerprint": run_fingerprint(section, ingredients),
     }
@@ -187,64 +160,68 @@ def train_model(
     return summary
 
 
-@dataclass(frozen=True)
-class _Data:
-    """The run's view of the corpus: what is streamed for training and read for evaluation."""
+def _make_run(
+    data: RunData,
+    dataset: StreamingDataset,
+    *,
+    trained: Trainable,
+    loss: LossFunction,
+    state: TrainingState,
+    saver: Checkpoints,
+) -> Run:
+    """Puts together what the loop drives; nobody is told and nothing stops it yet."""
+    section = data.section
+    total_steps = data.total_steps(dataset)
+    return Run(
+        config=section,
+        ranks=data.ranks,
+        trained=trained,
+        learning_rate=learning_rate_at(section, total_steps=total_steps),
+        loss=loss,
+        open_batches=lambda position: data.open_batches(dataset, position),
+        evaluate=lambda: data.dev_loss(trained),
+        state=state,
+        total_steps=total_steps,
+        saver=saver,
+        metrics=_open_metrics(data.config, section, state, data.ranks),
+        stop=StopRequest(),
+    )
 
-    config: Config
-    section: TrainerConfig
-    corpus: Corpus
-    ranks: Ranks
 
-    def training_stream(self, state: TrainingState) -> StreamingDataset:
-        """Step batches from the state's position on."""
-        if not state.global_batch_size:
-            state.global_batch_size = self.section.global_batch_size or (
-                self.section.batch_size
-                * self.section.gradient_accumulation_steps
-                * self.ranks.world_size
-            )
-        return StreamingDataset(
-            self.corpus.cache.split("train"),
-            self.corpus.tokenizer,
-            language_pairs=self.config.data.language_pairs,
-            prompt=self.section.prompt,
-            max_seq_length=self.section.max_seq_length,
-            global_batch_size=state.global_batch_size,
-            batch_size=self.section.batch_size,
-            seed=self.section.seed,
-            max_samples=self.config.data.max_samples,
-            rank=self.ranks.rank,
-            world_size=self.ranks.world_size,
-            start_epoch=state.epoch,
-            start_batch=state.batch,
-        )
+def _fit(run: Run, saver: Checkpoints) -> tuple[str, str]:
+    """Trains and makes the final model; why it ended, and the hash of the weights.
 
-    def total_steps(self, dataset: StreamingDataset) -> int:
-        """Steps of the whole run."""
-        steps = self.full_steps(dataset)
-        return steps if self.section.max_steps is None else min(steps, self.section.max_steps)
+    Failures are alerted, and what was written along the way is closed.
+    """
+    try:
+        exit_reason = fit(run)
+        weights_sha256 = saver.save_final(run.state)
+    except Interrupted:
+        raise
+    except Exception as error:
+        run.alert("failed", f"training failed at step {run.state.step}: {error}")
+        raise
+    finally:
+        if run.metrics is not None:
+            run.metrics.close()
+            write_curves(Path(run.config.output_dir))
+    run.alert("finished", f"training is finished at step {run.state.step}: {exit_reason}")
+    return exit_reason, weights_sha256
 
-    def full_steps(self, dataset: StreamingDataset) -> int:
-        """Steps of all epochs, whatever max_steps says."""
-        return dataset.steps_per_epoch * self.section.num_epochs
 
-    def dev_loss(self, trained: Trainable) -> float:
-        """Mean loss against the references of the dev split, nats per target token."""
-        batches = evaluation_batches(
-            self.corpus.cache.split("dev"),
-            self.corpus.tokenizer,
-            language_pairs=self.config.data.language_pairs,
-            prompt=self.section.prompt,
-            max_seq_length=self.section.max_seq_length,
-            batch_size=self.section.batch_size,
-            max_pairs=self.section.eval_samples,
-            rank=self.ranks.rank,
-            world_size=self.ranks.world_size,
-        )
-        return mean_loss(
-            reference_loss(trained.model), batches, ranks=self.ranks, precision=trained.precision
-        )
+def _result(run: Run) -> dict[str, Any]:
+    state = run.state
+    return {
+        "steps": state.step,
+        "tokens_seen": state.tokens_seen,
+        "final_loss": state.loss,
+        "best_eval_loss": state.best_eval_loss,
+        "skipped_steps": state.health.skipped,
+        "rollbacks": len(state.health.rolled_back_to),
+        "micro_batch_size": state.micro_batch_size,
+        "starts": state.starts,
+        "seconds": round(state.seconds, 1),
+    }
 
 
 def _open_metrics(
@@ -277,12 +254,9 @@ def _forecast(run: Run, full_steps: int) -> dict[str, float] | None:
 
 def _announce(run: Run) -> None:
     parameters = sum(int(value.size) for value in run.trained.parameters.values())
-    logger.info(
-        "training %s parameters, %d steps of %d pairs on %d rank%s, from step %d",
-        format_count(parameters),
-        run.total_steps,
-        run.state.global_batch_size,
-        run.ranks.world_size,
-        "" if run.ranks.world_size == 1 else "s",
-        run.state.step,
+    text = (
+        f"training {format_count(parameters)} parameters, {run.total_steps} steps of "
+        f"{run.state.global_batch_size} pairs on {run.ranks.world_size} "
+        f"rank{'' if run.ranks.world_size == 1 else 's'}, from step {run.state.step}"
     )
+    run.alert("resumed" if run.state.step else "started", text)

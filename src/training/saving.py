@@ -16,24 +16,25 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
 from src.checkpoint.format import HostTensor, read_tensors, write_folder
-from src.checkpoint.manifest import MANIFEST_NAME, read_manifest
+from src.checkpoint.manifest import MANIFEST_NAME, Manifest, read_manifest
 from src.checkpoint.store import BEST, FINAL, step_name
 from src.config import config_to_yaml
-from src.errors import CheckpointCorrupt, CheckpointError
+from src.errors import CheckpointCorrupt, CheckpointError, CheckpointNotFound
 from src.models.factory import Model, published_config, stored_weights
 from src.models.hub import ADAPTER_CONFIG_FILE, ADAPTER_FILE, CONFIG_FILE, WEIGHTS_FILE
 from src.models.layout import host_arrays, set_tensors
 from src.models.lora import adapter_document, merge_adapter
 from src.schema import Config, TrainerConfig
 from src.tokens.tokenizer import Tokenizer
-from src.training.optim import optimizer_arrays, restore_optimizer
+from src.training.optim import optimizer_tensors
 from src.training.parallel import Ranks
 from src.training.run_folder import RunFolder
+from src.training.snapshot import Snapshot
 from src.training.state import TrainingState
 from src.training.trainable import Trainable
 
@@ -42,12 +43,14 @@ logger = logging.getLogger(__name__)
 RAW_FILE = "raw.safetensors"
 OPTIMIZER_FILE = "optimizer-rank00000.safetensors"
 STATE_FILE = "state.json"
+_IN_GOOD_HEALTH = "in_good_health"
 
 
 class Checkpoints:
     """Saves and restores one run.
 
-    Only the main rank writes; the others call the same methods, which do nothing there.
+    Every rank calls the same methods; only the main rank writes. The others take part where the
+    optimizer's state is spread over ranks.
 
     Args:
         folder: Of the run.
@@ -87,6 +90,8 @@ class Checkpoints:
                 section.lora, base=section.model_name, base_fingerprint=start
             )
         self._saved_step: int | None = None
+        self._snapshot = Snapshot()
+        self._failures_told = 0
 
     def restore(self, path: Path | None) -> TrainingState:
         """Puts a checkpoint's content into what is trained; the state of step 0 without one.
@@ -97,14 +102,21 @@ class Checkpoints:
         if path is None:
             return TrainingState()
         self._restore_weights(path)
-        restore_optimizer(
-            self._trained.optimizer, self._trained.parameters, read_tensors(path / OPTIMIZER_FILE)
-        )
+        self._trained.restore_optimizer(read_tensors(path / OPTIMIZER_FILE))
         content = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
         self._trained.precision.restore(content["loss_scaler"])
         state = TrainingState.from_json(json.dumps(content["state"]))
         self._saved_step = state.step
         self._repair_best(state)
+        if content["world_size"] != self._ranks.world_size:
+            logger.info(
+                "%s was saved by %d ranks and goes on with %d: the global batch of %d pairs and "
+                "the order of the data stay",
+                path.name,
+                content["world_size"],
+                self._ranks.world_size,
+                state.global_batch_size,
+            )
         return state
 
     def save(self, state: TrainingState, *, blocking: bool = False) -> Path:
@@ -113,27 +125,38 @@ class Checkpoints:
         Raises:
             CheckpointError: Only with `blocking`: the checkpoint is not on disk.
         """
-        if self._ranks.is_main and (blocking or self._saved_step != state.step):
-            self._manager.save(
-                state.step,
-                tensors={
-                    **self._weight_files(),
-                    OPTIMIZER_FILE: optimizer_arrays(
-                        self._trained.optimizer, self._trained.parameters
-                    ),
-                },
-                documents={**self._documents, STATE_FILE: self._state_document(state)},
-                facts=self._folder.facts,
-                blocking=blocking,
-            )
+        if blocking or self._saved_step != state.step:
+            shards, optimizer = self._trained.shards, self._trained.optimizer
+            gathered = None if shards is None else shards.gather_state(optimizer)
+            if self._ranks.is_main:
+                self._write(state, gathered, blocking=blocking)
             self._saved_step = state.step
         return self._folder.path / step_name(state.step)
 
     def keep_best(self, state: TrainingState) -> None:
         """Makes `best` the model of this step, saving it first where it was not due."""
+        self.save(state)
         if self._ranks.is_main:
-            self.save(state)
             self._manager.mark_best(state.step)
+
+    def roll_back(self, state: TrainingState) -> TrainingState | None:
+        """Puts back the newest checkpoint that was saved in good health; None without one.
+
+        One that was gone back to before is taken only where there is no other.
+        """
+        path = ""
+        if self._ranks.is_main:
+            found = self._find_good(state, without=state.health.rolled_back_to)
+            found = found or self._find_good(state, without=())
+            path = str(found or "")
+        path = self._ranks.share_text(path)
+        return self.restore(Path(path)) if path else None
+
+    def new_failures(self) -> list[str]:
+        """Why saves have failed since this was asked last, one sentence each."""
+        new = [failure.reason for failure in self._manager.failures[self._failures_told :]]
+        self._failures_told += len(new)
+        return new
 
     def save_final(self, state: TrainingState) -> str:
         """Makes `final` the model as it is now; returns the SHA-256 of its weights in name order.
@@ -146,16 +169,63 @@ class Checkpoints:
         if lora is not None:
             base = stored_weights(self._section.model_name)
             weights = merge_adapter(base, weights, scaling=lora.alpha / lora.r)
+        self.save(state)
+        self._manager.wait()
+        has_failed = any(failure.step == state.step for failure in self._manager.failures)
+        if self._ranks.from_main(float(has_failed)):
+            self.save(state, blocking=True)
         if self._ranks.is_main:
-            self.save(state)
-            self._manager.wait()
-            if any(failure.step == state.step for failure in self._manager.failures):
-                self.save(state, blocking=True)
             if lora is None:
                 self._manager.save_final(state.step)
             else:
                 self._write_merged(weights, state)
         return weights_sha256(weights)
+
+    def _write(
+        self, state: TrainingState, gathered: Mapping[str, HostTensor] | None, *, blocking: bool
+    ) -> None:
+        """Copies everything to host memory and hands it over; only on the main rank.
+
+        Args:
+            state: Of the finished step.
+            gathered: The optimizer's state where it was spread over ranks.
+            blocking: Returns when the checkpoint is on disk.
+        """
+        trained = self._trained
+        weights = {self._weights_file: trained.published}
+        if trained.average is not None:
+            weights[RAW_FILE] = trained.parameters
+        own = {}
+        if gathered is None:
+            own = optimizer_tensors(trained.optimizer, trained.parameters)
+        self._manager.wait()  # the save in flight holds the snapshot before
+        files, optimizer = self._snapshot.take(weights=weights, others=own)
+        self._manager.save(
+            state.step,
+            tensors={**files, OPTIMIZER_FILE: optimizer if gathered is None else gathered},
+            documents={**self._documents, STATE_FILE: self._state_document(state)},
+            facts={**self._folder.facts, _IN_GOOD_HEALTH: state.health.skipped_in_a_row == 0},
+            blocking=blocking,
+        )
+
+    def _find_good(self, state: TrainingState, *, without: Collection[int]) -> Path | None:
+        """The newest checkpoint of this line that was saved in good health."""
+
+        def why_not(manifest: Manifest) -> str | None:
+            facts = manifest.facts
+            if manifest.step > state.step or any(
+                facts.get(name) != value for name, value in self._folder.facts.items()
+            ):
+                return "it belongs to another line of training"
+            if manifest.step in without:
+                return "the run has gone back to it before"
+            return None if facts.get(_IN_GOOD_HEALTH) else "it was saved between sick steps"
+
+        try:
+            found = self._manager.find_resume("auto", why_not)
+        except CheckpointNotFound:
+            return None
+        return found.path if found else None
 
     def _write_merged(self, weights: Mapping[str, HostTensor], state: TrainingState) -> None:
         """Makes `final` of a run with LoRA: a plain model, with the adapter beside it."""

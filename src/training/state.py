@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from src.errors import CheckpointError
+from src.training.health import HealthRecord
+from src.training.noise import NoiseScale
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass
@@ -30,7 +36,13 @@ class TrainingState:
         best_step: Where it was reached.
         evaluated_step: Last step that was evaluated.
         evaluations_without_improvement: In a row, for early stopping.
-        skipped_steps: Steps whose loss or gradients were not finite.
+        health: What judging steps remembers.
+        noise: Averages behind the gradient noise scale; untouched while that is off.
+        configured_batch_size: `batch_size` of the start at which memory ran out; 0: it never did.
+        micro_batch_size: What `batch_size` was lowered to then, so that it fits.
+        starts: Processes that have trained this run, the present one included.
+        stall_seconds: How long training stood still for the last save that was measured.
+        next_save_step: Where the next save is due when save_steps is auto; 0: not decided yet.
     """
 
     step: int = 0
@@ -45,7 +57,13 @@ class TrainingState:
     best_step: int | None = None
     evaluated_step: int = 0
     evaluations_without_improvement: int = 0
-    skipped_steps: int = 0
+    health: HealthRecord = field(default_factory=HealthRecord)
+    noise: NoiseScale = field(default_factory=NoiseScale)
+    configured_batch_size: int = 0
+    micro_batch_size: int = 0
+    starts: int = 0
+    stall_seconds: float | None = None
+    next_save_step: int = 0
 
     def to_json(self) -> str:
         """The content of state.json, without what others add to it."""
@@ -59,13 +77,20 @@ class TrainingState:
             CheckpointError: If fields are missing or unknown.
         """
         values = json.loads(text)
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            raise CheckpointError(
-                f"state.json has other fields than this version writes: "
-                f"{sorted(set(values) ^ names)}; resume with the version that made it"
-            )
+        _require_fields(cls, values)
+        for name, part in (("health", HealthRecord), ("noise", NoiseScale)):
+            _require_fields(part, values[name])
+            values[name] = part(**values[name])
         return cls(**values)
+
+
+def _require_fields(kind: type[DataclassInstance], values: dict[str, Any]) -> None:
+    names = {each.name for each in fields(kind)}
+    if set(values) != names:
+        raise CheckpointError(
+            f"state.json has other fields than this version writes: "
+            f"{sorted(set(values) ^ names)}; resume with the version that made it"
+        )
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

@@ -10,6 +10,7 @@ import pytest
 from src.config import load_config
 from src.corpus.demo import write_demo_corpus
 from src.data_processor import DataProcessor
+from tests.fakes.training_lives import Lives
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,3 +91,10 @@ def processed_data(tmp_path_factory):
 @pytest.fixture
 def project(processed_data, tmp_path):
     return Project(processed_data, tmp_path)
+
+
+@pytest.fixture
+def lives(project):
+    started = Lives(project.file, project.folder / "lives.log")
+    with started.process:
+        yield started

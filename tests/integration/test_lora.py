@@ -21,8 +21,9 @@ from src.models.hub import model_fingerprint, weight_files
 from src.models.layout import read_weights, set_tensors
 from src.train_student import train_student
 from src.train_teacher import train_teacher
+from src.training.corpus import open_corpus
 from src.training.parallel import Ranks
-from src.training.recipe import open_corpus, train_model
+from src.training.recipe import train_model
 from tests.fakes.full_disk import files_limited_to
 from tests.integration.conftest import Project
 

@@ -11,9 +11,10 @@ from src.models.factory import hidden_states, load_model, logits, trainable_para
 from src.schema import TeacherConfig
 from src.training import losses
 from src.training.interrupt import StopRequest
-from src.training.loop import Run, fit
+from src.training.loop import fit
 from src.training.objective import reference_loss
 from src.training.parallel import Ranks
+from src.training.run import Run
 from src.training.state import TrainingState
 from src.training.trainable import make_trainable
 from tests.fakes.numpy_qwen2 import NumpyQwen2
@@ -30,6 +31,12 @@ class NoSaver:
 
     def keep_best(self, state):
         return None
+
+    def roll_back(self, state):
+        return None
+
+    def new_failures(self):
+        return ()
 
 
 @pytest.fixture
@@ -84,7 +91,7 @@ def loop_step(model, section, batch, sizes):
         trained=make_trainable(section, model),
         learning_rate=lambda _: RATE,
         loss=reference_loss(model),
-        batches=iter([step]),
+        open_batches=lambda _: iter([step]),
         evaluate=lambda: 1.0,
         state=TrainingState(),
         total_steps=1,

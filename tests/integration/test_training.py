@@ -23,10 +23,10 @@ from src.models.factory import load_model
 from src.tokens.stream import evaluation_batches
 from src.train_student import train_student
 from src.train_teacher import train_teacher
+from src.training.corpus import open_corpus
 from src.training.objective import mean_loss, reference_loss
 from src.training.parallel import Ranks
 from src.training.precision import Precision
-from src.training.recipe import open_corpus
 
 
 def test_two_runs_of_the_same_configuration_give_the_same_weights(project):

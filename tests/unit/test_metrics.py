@@ -4,6 +4,7 @@ import json
 
 from src.monitoring.curves import write_curves
 from src.monitoring.metrics import METRICS_FILE, MetricsWriter, console_line, read_metrics
+from tests.fakes.full_disk import files_limited_to
 
 
 def record(step, **more):
@@ -83,3 +84,28 @@ def test_curves_are_one_file_with_a_picture_per_known_series(tmp_path):
     assert "<script" not in page
     write(tmp_path, [])
     assert write_curves(tmp_path).read_text(encoding="utf-8").count("<svg") == 0
+
+
+def test_a_full_disk_costs_records_but_no_line_is_torn(tmp_path, caplog):
+    writer = MetricsWriter(tmp_path, visualdl=False)
+    writer.write(record(1))
+    path = tmp_path / METRICS_FILE
+    with files_limited_to(path.stat().st_size + 20):
+        writer.write(record(2))
+        writer.write(record(3))
+    writer.write(record(4))
+    writer.close()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 4]
+    assert caplog.text.count("metrics are lost from step 2 on") == 1
+
+
+def test_going_back_takes_out_what_came_behind(tmp_path):
+    writer = MetricsWriter(tmp_path, visualdl=False)
+    for step in (1, 2, 3, 4):
+        writer.write(record(step))
+    writer.cut_behind(2)
+    writer.write(record(3, loss=9.0))
+    writer.close()
+    found = read_metrics(tmp_path / METRICS_FILE)
+    assert [(item["step"], item["loss"]) for item in found] == [(1, 2.0), (2, 1.0), (3, 9.0)]

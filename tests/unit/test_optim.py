@@ -17,9 +17,10 @@ from src.training.optim import (
     build_optimizer,
     clip_gradients,
     learning_rate_at,
-    optimizer_arrays,
+    optimizer_tensors,
     restore_optimizer,
 )
+from src.training.snapshot import Snapshot
 
 
 def rates(total, **keys):
@@ -104,7 +105,7 @@ def test_restored_optimizer_continues_bit_for_bit(rule):
     before = build_optimizer(config, first)
     for seed in range(2):
         take_step(before, first, seed)
-    saved = optimizer_arrays(before, first)
+    saved = saved_state(before, first)
     second = parameters()
     for name, value in second.items():
         value.set_value(first[name])
@@ -134,18 +135,23 @@ def test_master_weights_and_their_state_are_restored(rule):
             masters = optimizer.state_dict().get("master_weights", {})
             for tensor in masters.values():
                 tensor.set_value(paddle.randn(tensor.shape))
-        arrays.append(optimizer_arrays(optimizer, named))
+        arrays.append(saved_state(optimizer, named))
     assert {"a//master", "b//master"} <= set(saved[0])
     assert set(restored[0]) == set(saved[0])
     for name, tensor in saved[0].items():
         np.testing.assert_array_equal(restored[0][name].data, tensor.data, err_msg=name)
 
 
+def saved_state(optimizer, named):
+    """What a save copies and a file gives back."""
+    return Snapshot().take(weights={}, others=optimizer_tensors(optimizer, named))[1]
+
+
 def test_state_of_other_parameters_is_refused():
     named = parameters()
     optimizer = build_optimizer(TeacherConfig(), named)
     take_step(optimizer, named, 0)
-    saved = optimizer_arrays(optimizer, named)
+    saved = saved_state(optimizer, named)
     others = {"x": named["b"], "y": named["w"]}
     with pytest.raises(CheckpointError, match="which this model does not train"):
         restore_optimizer(build_optimizer(TeacherConfig(), others), others, saved)

@@ -92,3 +92,22 @@ def test_folder_that_is_not_there_is_one_sentence(tmp_path: Path, capsys):
 def test_sparkline_spans_the_range(values, bars):
     line = sparkline(list(values))
     assert line == bars if bars is not None else (len(line) == 48 and line[0] + line[-1] == "▁█")
+
+
+def test_faults_and_devices_are_shown_where_there_are_any(tmp_path: Path, capsys):
+    folder = write_run(tmp_path / "run")
+    assert snapshot(folder)["latest_fault"] is None
+    fault = {
+        "step": 51,
+        "fault": "loss_spike",
+        "message": "loss 9 is 12.0 times the usual: skipped",
+    }
+    devices = {"imbalance": 1.25, "gpu_utilization": 0.87, "gpu_temperature_celsius": 71.0}
+    lines = [fault, {**STEP, **devices, "step": 60, "loss": 0.1}]
+    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
+        file.write("\n" + "".join(json.dumps(line) + "\n" for line in lines))
+    assert snapshot(folder)["latest_fault"] == fault
+    assert main(["monitor", str(folder), "--once"]) == 0
+    shown = capsys.readouterr().out
+    for words in ("step 51: loss 9 is 12.0 times the usual", "1.25 times", "87 % busy", "71 °C"):
+        assert words in shown

@@ -1,0 +1,226 @@
+"""What does the training loop cost beside the computation it drives?
+
+    python -m benchmarks.loop_overhead [--steps 20] [--repeats 7] [--hidden 256] [--layers 4]
+
+Ours: `src.training.loop.fit` with everything a production run has switched on: the stream, judging
+of every step, the moving average off, metrics.jsonl at every 10th step. The baseline: forward,
+backward, clipping and AdamW on the same micro-batches, read beforehand, with nothing around them.
+The two take turns in one process, on a model of their own each, from the same weights. CPU seconds
+are compared, so that other work on the machine does not decide; wall-clock seconds stand beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.harness import store_result, summarise
+from src.models.factory import Model, build_model
+from src.monitoring.metrics import MetricsWriter
+from src.schema import ArchitectureConfig, TeacherConfig
+from src.tokens.cache import TokenCache
+from src.tokens.stream import StreamingDataset
+from src.tokens.tokenizer import Tokenizer, train_tokenizer
+from src.tokens.write_cache import write_token_cache
+from src.training.interrupt import StopRequest
+from src.training.loop import fit
+from src.training.losses import scalar
+from src.training.objective import reference_loss
+from src.training.optim import build_optimizer, learning_rate_at
+from src.training.parallel import ALONE
+from src.training.run import Run, StepBatch, to_tensors
+from src.training.state import TrainingState
+from src.training.trainable import make_trainable
+
+PAIRS = 4000
+VOCAB_SIZE = 4000
+
+
+class NoSaver:
+    """Checkpoints are measured by benchmarks/checkpoint_save.py."""
+
+    def save(self, _state: TrainingState, *, blocking: bool = False) -> Path:  # noqa: ARG002
+        return Path()
+
+    def keep_best(self, _state: TrainingState) -> None:
+        return None
+
+    def roll_back(self, _state: TrainingState) -> None:
+        return None
+
+    def new_failures(self) -> tuple[str, ...]:
+        return ()
+
+
+def write_random_cache(folder: Path) -> tuple[TokenCache, Tokenizer]:
+    """Pairs of invented words, 5 to 40 a side."""
+    random = np.random.default_rng(0)
+    words = [
+        "".join(random.choice(list("abcdefghijklmnop"), size=random.integers(2, 7)))
+        for _ in range(3000)
+    ]
+
+    def sentences() -> list[str]:
+        return [" ".join(random.choice(words, random.integers(5, 40))) for _ in range(PAIRS)]
+
+    table = pa.table({"en": sentences(), "zh": sentences()})
+    text = folder / "train-en-zh-00000.parquet"
+    pq.write_table(table, text)
+    tokenizer = train_tokenizer(iter(table["en"].to_pylist()), VOCAB_SIZE)
+    write_token_cache(
+        folder / "tokens", splits={"train": [text]}, tokenizer=tokenizer, text_fingerprint="0" * 64
+    )
+    return TokenCache.open(folder / "tokens"), tokenizer
+
+
+def open_stream(cache: TokenCache, tokenizer: Tokenizer, config: TeacherConfig) -> StreamingDataset:
+    return StreamingDataset(
+        cache.split("train"),
+        tokenizer,
+        language_pairs=("en-zh",),
+        prompt=config.prompt,
+        max_seq_length=config.max_seq_length,
+        global_batch_size=config.batch_size * config.gradient_accumulation_steps,
+        batch_size=config.batch_size,
+        seed=1,
+    )
+
+
+class Ours:
+    """The loop, some steps at a time; the dry run and the opening are not timed."""
+
+    def __init__(
+        self, config: TeacherConfig, model: Model, stream: StreamingDataset, folder: Path
+    ) -> None:
+        self.started = self.started_cpu = 0.0
+        self.run = Run(
+            config=config,
+            ranks=ALONE,
+            trained=make_trainable(config, model),
+            learning_rate=learning_rate_at(config, total_steps=100_000),
+            loss=reference_loss(model),
+            open_batches=self._open,
+            evaluate=lambda: 1.0,
+            state=TrainingState(),
+            total_steps=0,
+            saver=NoSaver(),
+            metrics=MetricsWriter(folder, visualdl=False),
+            stop=StopRequest(),
+        )
+        self.stream = stream
+
+    def _open(self, state: TrainingState) -> Iterator[StepBatch]:
+        batches = iter(
+            self.stream.opened_at(
+                epoch=state.epoch, batch=state.batch, batch_size=state.micro_batch_size
+            )
+        )
+        first = next(batches)  # sorts a window, as every 32,768th pair does
+        self.started, self.started_cpu = time.perf_counter(), time.process_time()
+        return itertools.chain([first], batches)
+
+    def steps(self, count: int) -> tuple[float, float]:
+        self.run.total_steps += count
+        self.run.state.evaluated_step = self.run.state.step
+        fit(self.run)
+        return time.perf_counter() - self.started, time.process_time() - self.started_cpu
+
+
+class Bare:
+    """The computation alone, on batches that were read before."""
+
+    def __init__(self, config: TeacherConfig, model: Model, stream: StreamingDataset) -> None:
+        trained = make_trainable(config, model)
+        self.parameters = list(trained.parameters.values())
+        self.optimizer = build_optimizer(config, trained.parameters)
+        self.optimizer._grad_clip = paddle.nn.ClipGradByGlobalNorm(config.max_grad_norm)
+        self.loss = reference_loss(model)
+        self.batches = iter(stream)
+        model.train()
+
+    def steps(self, count: int) -> tuple[float, float]:
+        batches = list(itertools.islice(self.batches, count))
+        started, started_cpu = time.perf_counter(), time.process_time()
+        for batch in batches:
+            for arrays in batch["micro_batches"]:
+                loss = self.loss(to_tensors(arrays)).total / batch["target_tokens"]
+                loss.backward()
+                scalar(loss)
+            self.optimizer.step()
+            self.optimizer.clear_grad()
+        return time.perf_counter() - started, time.process_time() - started_cpu
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:
+    cache, tokenizer = write_random_cache(folder)
+    config = TeacherConfig(
+        max_seq_length=160,
+        batch_size=options.batch,
+        gradient_accumulation_steps=options.accumulation,
+        logging_steps=10,
+        eval_steps=10**9,
+        save_steps=10**9,
+    )
+    architecture = ArchitectureConfig(
+        hidden_size=options.hidden,
+        num_hidden_layers=options.layers,
+        intermediate_size=3 * options.hidden,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    stream = open_stream(cache, tokenizer, config)
+    models = [build_model(architecture, vocab_size=tokenizer.vocab_size, seed=1) for _ in range(2)]
+    kinds: dict[str, Callable[[int], tuple[float, float]]] = {
+        "loop": Ours(config, models[0], stream, folder).steps,
+        "bare": Bare(config, models[1], stream).steps,
+    }
+    samples: dict[str, list[float]] = defaultdict(list)
+    for repeat in range(options.repeats + 1):
+        for name, steps in kinds.items():
+            wall, cpu = steps(options.steps)
+            if repeat:  # the first makes buffers and chooses kernels
+                samples[f"{name}_cpu_seconds_per_step"].append(cpu / options.steps)
+                samples[f"{name}_seconds_per_step"].append(wall / options.steps)
+    for unit in ("cpu_seconds_per_step", "seconds_per_step"):
+        pairs = zip(samples[f"loop_{unit}"], samples[f"bare_{unit}"], strict=True)
+        samples[f"loop_over_bare_{unit}"] = [ours / bare for ours, bare in pairs]
+    return {name: summarise(values) for name, values in samples.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--steps", type=int, default=20, help="in a turn")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=16, help="pairs in a micro-batch")
+    parser.add_argument("--accumulation", type=int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        results = measure(options, Path(scratch))
+    path = store_result(
+        "loop_overhead",
+        question="What does the training loop cost beside the computation it drives?",
+        baseline="forward, backward, clipping and AdamW on the same batches in the same run",
+        settings={**vars(options), "threads": os.environ.get("OMP_NUM_THREADS")},
+        results=results,
+        packages=["paddlepaddle", "paddlenlp"],
+    )
+    for name, summary in results.items():
+        print(f"{name:40} {summary}")
+    print(f"stored {path}")
+
+
+if __name__ == "__main__":
+    main()
