@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from src.errors import EXIT_INTERRUPTED
+from src.secret import Secret, mask
 
 ROOT = Path(__file__).resolve().parents[1]
 _MOST_CPU_RANKS = 2
+_LONGEST_PARTING_SECONDS = 1800.0
+# Set by Paddle's launcher for each rank.
+_LOG_FOLDER_VARIABLE = "PADDLE_LOG_DIR"
+_LOCAL_RANK_VARIABLE = "PADDLE_LOCAL_RANK"
+_SECRET_NAME = re.compile(r"SECRET|TOKEN(?!IZ)|PASSW|CREDENTIAL|WEBHOOK|ACCESS_KEY|API_KEY|_KEY$")
 
 
 def cpu_ranks() -> int:
@@ -68,3 +77,62 @@ def run_to_end(command: Sequence[str]) -> int:
                 is_interrupted = True
             else:
                 return EXIT_INTERRUPTED if is_interrupted and code else code
+
+
+def leave(code: int) -> NoReturn:
+    """Ends this process with an exit code; the last act of a recipe that was started as a file.
+
+    A rank skips the tidying up of libraries: its peers leave at the same time, and the one that
+    still holds a connection to them is aborted by the communication library, so that the launcher
+    would report that instead of 75. And the launcher kills the other ranks three seconds after one
+    has ended with an error, while the first may still be uploading: after an interruption, on which
+    all have agreed, the others wait for it.
+    """
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code == EXIT_INTERRUPTED and os.environ.get(_LOCAL_RANK_VARIABLE, "0") != "0":
+        _wait_for_first_rank()
+    os._exit(code)
+
+
+def _wait_for_first_rank() -> None:
+    """Returns when the first rank of this machine has ended."""
+    import psutil
+
+    try:
+        for peer in psutil.Process(os.getppid()).children():
+            if peer.environ().get(_LOCAL_RANK_VARIABLE) == "0":
+                peer.wait(_LONGEST_PARTING_SECONDS)
+    except psutil.Error:
+        return  # it has gone, or may not be looked at
+
+
+def mask_launcher_logs(environment: Mapping[str, str]) -> None:
+    """Takes secrets out of what Paddle's launcher has written before it started this rank.
+
+    It writes the whole environment into its log folder, as `envlog.0` … for each rank and once more
+    into the log of the machine. Does nothing outside the launcher, and where files are not ours.
+
+    Args:
+        environment: Of this process.
+    """
+    folder = environment.get(_LOG_FOLDER_VARIABLE)
+    if not folder or environment.get(_LOCAL_RANK_VARIABLE, "0") != "0":
+        return
+    secrets = [
+        Secret(name, form)
+        for name, value in environment.items()
+        if _SECRET_NAME.search(name) and not name.endswith("_FILE")
+        # As the launcher writes it: plainly, and as a Python text.
+        for form in {value, repr(value)[1:-1]}
+    ]
+    with suppress(OSError):
+        for path in Path(folder).iterdir():
+            if path.name.startswith("envlog.") or path.suffix == ".log":
+                with suppress(OSError, UnicodeDecodeError):
+                    text = path.read_text(encoding="utf-8")
+                    masked = mask(text, secrets)
+                    if masked != text:
+                        path.write_text(masked, encoding="utf-8")

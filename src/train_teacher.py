@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from src.models.factory import Model
     from src.schema import Config
-    from src.training.loop import LossFunction
+    from src.training.run import LossFunction
 
 
 def train_teacher(config: Config) -> dict[str, Any]:
@@ -32,10 +32,12 @@ def train_teacher(config: Config) -> dict[str, Any]:
     from src.models.factory import make_model
     from src.models.hub import start_fingerprint
     from src.models.quantize import require_quantization
+    from src.surroundings import open_surroundings
+    from src.training.corpus import open_corpus
     from src.training.objective import reference_loss
     from src.training.parallel import join_ranks
     from src.training.precision import require_precision
-    from src.training.recipe import finished_summary, open_corpus, train_model
+    from src.training.recipe import finished_summary, train_model
 
     section = config.teacher
     require_quantization(section, name="teacher")
@@ -51,17 +53,21 @@ def train_teacher(config: Config) -> dict[str, Any]:
         model = make_model(section, vocab_size=corpus.tokenizer.vocab_size)
         return model, reference_loss(model)
 
-    return train_model(
-        config,
-        section,
-        corpus=corpus,
-        build=build,
-        ranks=ranks,
-        ingredients=ingredients,
-    )
+    with open_surroundings(config, section, ranks) as surroundings:
+        return train_model(
+            config,
+            section,
+            corpus=corpus,
+            build=build,
+            ranks=ranks,
+            ingredients=ingredients,
+            alert=surroundings.alert,
+            stop_sources=surroundings.stop_sources,
+        )
 
 
 if __name__ == "__main__":
     from src.cli import main
+    from src.launch import leave
 
-    sys.exit(main(["teacher", *sys.argv[1:]]))
+    leave(main(["teacher", *sys.argv[1:]]))

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src.commands.command import Command, config_of, json_argument, positive, print_json
 from src.errors import EXIT_DONE, ConfigError
 
+if TYPE_CHECKING:
+    from src.schema import Config
+
 
 def _train(parsed: argparse.Namespace) -> int:
     config = config_of(parsed)
+    if parsed.supervise:
+        return _supervise(parsed, config)
+    if parsed.ranks > 1:
+        raise ConfigError(
+            f"--ranks {parsed.ranks} needs --supervise; without it, start Paddle's launcher: "
+            f"python -m paddle.distributed.launch --nproc_per_node {parsed.ranks} "
+            f"src/train_{parsed.command}.py"
+        )
     from src.train_student import train_student
     from src.train_teacher import train_teacher
 
@@ -20,6 +33,60 @@ def _train(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print_json(summary)
     return EXIT_DONE
+
+
+def _supervise(parsed: argparse.Namespace, config: Config) -> int:
+    from src.cloud.off_peak import OffPeak
+    from src.launch import recipe_command, stage_command
+    from src.monitoring.alerts import open_alerts
+    from src.supervise import Supervisor
+
+    section = config.teacher if parsed.command == "teacher" else config.student
+    folder = Path(section.output_dir)
+    interruption = config.interruption
+    hours = interruption.off_peak
+    with open_alerts(config.alerts, folder) as alerts:
+        code = Supervisor(
+            recipe_command(
+                parsed.command, _arguments_of(parsed), ranks=parsed.ranks, log_folder=folder / "log"
+            )
+            if parsed.ranks > 1
+            else stage_command(parsed.command, _arguments_of(parsed)),
+            folder,
+            interruption.supervise,
+            is_launcher=parsed.ranks > 1,
+            off_peak=None if hours is None else OffPeak.parse(hours, interruption.timezone),
+            alert=alerts.send,
+        ).run()
+    if parsed.json and parsed.ranks > 1 and code == EXIT_DONE:
+        print_json(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+    return code
+
+
+def _arguments_of(parsed: argparse.Namespace) -> list[str]:
+    """The command line again, for a run that is not supervised."""
+    files = [part for file in parsed.config or () for part in ("--config", str(file))]
+    files += ["--preset", parsed.preset] if parsed.preset else []
+    switches = ["--verbose"] if parsed.verbose else []
+    # Under the launcher every rank's words come as one stream, which is no place for a result.
+    switches += ["--json"] if parsed.json and parsed.ranks == 1 else []
+    return [*files, *switches, *parsed.overrides]
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    json_argument(parser)
+    parser.add_argument(
+        "--supervise",
+        action="store_true",
+        help="start the run again when it is interrupted or crashes, until it is done",
+    )
+    parser.add_argument(
+        "--ranks",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="with --supervise: processes, one per device, through Paddle's launcher (default: 1)",
+    )
 
 
 def _checkpoints(parsed: argparse.Namespace) -> int:
@@ -69,7 +136,7 @@ def _monitor(parsed: argparse.Namespace) -> int:
     return watch(folders, once=parsed.once, as_json=parsed.json)
 
 
-def _monitor_arguments(parser: argparse.ArgumentParser) -> None:
+def _folders_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folders",
         nargs="*",
@@ -77,19 +144,17 @@ def _monitor_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="output_dir of a run (default: the teacher's and the student's)",
     )
+
+
+def _monitor_arguments(parser: argparse.ArgumentParser) -> None:
+    _folders_argument(parser)
     json_argument(parser)
     parser.add_argument("--once", action="store_true", help="show the state and end")
 
 
 def _checkpoints_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "verify", "prune"), help="what to do")
-    parser.add_argument(
-        "folders",
-        nargs="*",
-        type=Path,
-        metavar="FOLDER",
-        help="output_dir of a run (default: the teacher's and the student's)",
-    )
+    _folders_argument(parser)
     json_argument(parser)
     parser.add_argument(
         "--keep-last", type=positive, default=3, metavar="N", help="prune: newest to keep"
@@ -108,9 +173,11 @@ COMMANDS = {
         examples=(
             "teacher --config my.yaml",
             "teacher --config my.yaml teacher.max_steps=10   # a quick check of a new set-up",
+            "teacher --config my.yaml --supervise            # until it is done, whatever happens",
+            "teacher --config my.yaml --supervise --ranks 4  # on four devices",
         ),
         run=_train,
-        add_arguments=json_argument,
+        add_arguments=_train_arguments,
     ),
     "student": Command(
         help="distil the teacher into the student",
@@ -119,9 +186,10 @@ COMMANDS = {
         examples=(
             "student --config my.yaml",
             "student --config my.yaml student.kd_mode=none   # without a teacher, for comparison",
+            "student --config my.yaml --supervise            # until it is done, whatever happens",
         ),
         run=_train,
-        add_arguments=json_argument,
+        add_arguments=_train_arguments,
     ),
     "checkpoints": Command(
         help="list, verify or prune the checkpoints of runs",
