@@ -11,14 +11,31 @@ from src.languages import LANGUAGES, split_direction
 
 
 def _evaluate(parsed: argparse.Namespace) -> int:
-    from src.evaluation.evaluate import evaluate, evaluate_files
+    _require_consistent(parsed)
+    config = config_of(parsed)
+    if parsed.hyp:
+        from src.evaluation.given import evaluate_files
 
-    if parsed.hyp or parsed.ref:
-        if not (parsed.hyp and parsed.ref):
-            raise ConfigError("--hyp FILE and --ref FILE go together; give both")
-        result = evaluate_files(parsed.hyp, parsed.ref, target_language=parsed.target_language)
+        result = evaluate_files(
+            parsed.hyp,
+            parsed.ref,
+            sources=parsed.src,
+            target_language=parsed.target_language,
+            settings=config.evaluation,
+        )
+    elif parsed.compare:
+        from src.evaluation.evaluate import compare
+
+        result = compare(
+            config,
+            parsed.compare,
+            split=parsed.split,
+            beam_size=parsed.beam_size,
+            output=parsed.output,
+        )
     else:
-        config = config_of(parsed)
+        from src.evaluation.evaluate import evaluate
+
         result = evaluate(
             config,
             model=parsed.model,
@@ -31,10 +48,32 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _require_consistent(parsed: argparse.Namespace) -> None:
+    """Refuses options that contradict each other, before anything is loaded."""
+    if bool(parsed.hyp) != bool(parsed.ref):
+        given, missing = ("--hyp", "--ref") if parsed.hyp else ("--ref", "--hyp")
+        raise ConfigError(f"{given} needs {missing} FILE, too; line n of both is the same sentence")
+    if parsed.src and not parsed.hyp:
+        raise ConfigError("--src belongs to --hyp and --ref; give them, too")
+    chosen = [
+        name
+        for name, value in (
+            ("--hyp", parsed.hyp), ("--compare", parsed.compare), ("--model", parsed.model)
+        )
+        if value
+    ]  # fmt: skip
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(chosen)} contradict each other; give one of them")
+    if parsed.compare and len(parsed.compare) < 2:  # noqa: PLR2004 - a comparison
+        raise ConfigError("--compare needs two or more model folders")
+
+
 def _translate(parsed: argparse.Namespace) -> int:
     from src.demo import trained_student
     from src.evaluation.translate import translate_command
 
+    if parsed.texts and parsed.file:
+        raise ConfigError("TEXT and --file contradict each other; give one of them")
     config = config_of(parsed)
     return translate_command(
         config,
@@ -43,6 +82,7 @@ def _translate(parsed: argparse.Namespace) -> int:
         direction=parsed.direction,
         beam_size=parsed.beam_size,
         as_json=parsed.json,
+        source_file=parsed.file,
     )
 
 
@@ -68,10 +108,28 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     _model_arguments(parser)
     parser.add_argument("--split", choices=("dev", "test"), default="test", help="default: test")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where scores.json goes")
-    parser.add_argument("--hyp", type=Path, metavar="FILE", help="score these translations instead")
     parser.add_argument(
-        "--ref", type=Path, action="append", metavar="FILE", help="references for --hyp"
+        "--compare",
+        action="extend",
+        nargs="+",
+        metavar="FOLDER",
+        help="evaluate these models on the same pairs and test each against the first",
     )
+    parser.add_argument(
+        "--hyp",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="score these translations instead; again for another system",
+    )
+    parser.add_argument(
+        "--ref",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="references for --hyp; again for a second set",
+    )
+    parser.add_argument("--src", type=Path, metavar="FILE", help="sources of --hyp, for COMET")
     parser.add_argument(
         "--target-language",
         choices=sorted(LANGUAGES),
@@ -82,6 +140,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _translate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="default: lines of stdin")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="translate its lines instead")
     parser.add_argument("--direction", type=_direction, metavar="en-zh", help="default: by script")
     _model_arguments(parser)
 
@@ -90,11 +149,14 @@ COMMANDS = {
     "evaluate": Command(
         help="translate the test split and score it, or score given files",
         reads_writes="Reads a model folder and data.output_dir, or --hyp and --ref files. Writes "
-        "scores.json and\nsamples beside the model.",
+        "scores.json, report.html\nand samples beside the model; with --compare comparison.json "
+        "and comparison.html.",
         examples=(
             "evaluate --config my.yaml",
             "evaluate --config my.yaml --model models/teacher/final --beam-size 4",
+            "evaluate --compare models/teacher/final models/student/final --config my.yaml",
             "evaluate --hyp translations.zh --ref references.zh",
+            "evaluate --hyp ours.zh --hyp theirs.zh --ref references.zh --ref others.zh",
         ),
         run=_evaluate,
         add_arguments=_evaluate_arguments,
@@ -105,6 +167,7 @@ COMMANDS = {
         examples=(
             'translate "Monday, March 5, 2029"',
             "translate --model models/student/final < lines.txt > translated.txt",
+            "translate --file lines.txt --direction en-zh --beam-size 4 > translated.txt",
         ),
         run=_translate,
         add_arguments=_translate_arguments,

@@ -19,6 +19,7 @@ from paddle import Tensor
 
 from src.errors import ModelError
 from src.evaluation.loops import loop_lengths, without_loop
+from src.evaluation.search import Search, check_prompts, check_search
 from src.models.factory import Model, hidden_states_cached, logits
 
 Cache = list[tuple[Tensor, Tensor]]
@@ -26,16 +27,37 @@ Ids = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class _Search:
-    """What one search needs besides the prompts; see `translate_ids` for the fields."""
+def beam_candidates(
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    *,
+    eos_id: int,
+    max_new_tokens: int,
+    batch_size: int,
+    beam_size: int,
+    vocab_size: int | None = None,
+    length_penalty: float = 1.0,
+) -> list[list[list[int]]]:
+    """Every hypothesis that beam search finished, the best first; see `translate_ids`.
 
-    model: Model
-    eos_id: int
-    max_new_tokens: int
-    vocab_size: int
-    beam_size: int
-    length_penalty: float
+    Returns:
+        One or more continuations per prompt.
+
+    Raises:
+        ModelError, ValueError: As `translate_ids`.
+    """
+    rows = int(model.config.vocab_size)
+    known = rows if vocab_size is None else vocab_size
+    search = Search(model, eos_id, max_new_tokens, known, beam_size, length_penalty)
+    check_search(search, rows, batch_size)
+    check_prompts(prompts, rows)
+    results: list[list[list[int]]] = [[] for _ in prompts]
+    with evaluation_mode(model), paddle.no_grad():
+        for batch in _equal_length_batches(prompts, batch_size):
+            found = _beam_batch(search, np.array([prompts[i] for i in batch], dtype=np.int64))
+            for index, candidates in zip(batch, found, strict=True):
+                results[index] = candidates
+    return results
 
 
 def translate_ids(
@@ -74,7 +96,7 @@ def translate_ids(
         ValueError: If a size is out of range or a prompt is empty.
     """
     rows = int(model.config.vocab_size)
-    search = _Search(
+    search = Search(
         model,
         eos_id,
         max_new_tokens,
@@ -82,11 +104,11 @@ def translate_ids(
         beam_size,
         length_penalty,
     )
-    _check_search(search, rows, batch_size)
-    _check_prompts(prompts, rows)
-    decode = _greedy_batch if beam_size == 1 else _beam_batch
+    check_search(search, rows, batch_size)
+    check_prompts(prompts, rows)
+    decode = _greedy_batch if beam_size == 1 else _best_of_beam
     results: list[list[int]] = [[] for _ in prompts]
-    with _evaluation_mode(model), paddle.no_grad():
+    with evaluation_mode(model), paddle.no_grad():
         for batch in _equal_length_batches(prompts, batch_size):
             tokens = decode(search, np.array([prompts[index] for index in batch], dtype=np.int64))
             for index, ids in zip(batch, tokens, strict=True):
@@ -96,7 +118,7 @@ def translate_ids(
     return results
 
 
-def _greedy_batch(search: _Search, prompts: Ids) -> list[list[int]]:
+def _greedy_batch(search: Search, prompts: Ids) -> list[list[int]]:
     """Greedy search for prompts `[B, T]`."""
     count = len(prompts)
     output = np.full([count, search.max_new_tokens], search.eos_id, dtype=np.int64)
@@ -143,13 +165,19 @@ class _Beam:
         # Loops count, else the search would creep out of each just before it is recognised.
         return len(self.finished) + len(self.loops) >= beam_size
 
-    def best(self) -> list[int]:
+    def ranked(self) -> list[list[int]]:
+        """Ids of all that ended, the best first; of the first loop where nothing did."""
         if not self.finished:
-            return self.loops[0]
-        return max(self.finished, key=lambda scored: scored[0])[1]
+            return self.loops[:1]
+        # Sorting is stable: of equal scores the earlier hypothesis stays first.
+        return [ids for _, ids in sorted(self.finished, key=lambda scored: -scored[0])]
 
 
-def _beam_batch(search: _Search, prompts: Ids) -> list[list[int]]:
+def _best_of_beam(search: Search, prompts: Ids) -> list[list[int]]:
+    return [candidates[0] for candidates in _beam_batch(search, prompts)]
+
+
+def _beam_batch(search: Search, prompts: Ids) -> list[list[list[int]]]:
     """Beam search for prompts `[B, T]`; a prompt is done when `beam_size` hypotheses ended."""
     beams = [_Beam() for _ in prompts]
     live = np.arange(len(prompts))
@@ -184,11 +212,11 @@ def _beam_batch(search: _Search, prompts: Ids) -> list[list[int]]:
         cache = _select_rows(cache, paddle.to_tensor(rows.reshape(-1)))
         new_ids = paddle.to_tensor(np.ascontiguousarray(tokens[:, :, -1]).reshape(-1, 1))
         hidden, cache = hidden_states_cached(search.model, new_ids, cache)
-    return [beam.best() for beam in beams]
+    return [beam.ranked() for beam in beams]
 
 
 def _expand(
-    search: _Search, hidden: Tensor, scores: npt.NDArray[np.float64]
+    search: Search, hidden: Tensor, scores: npt.NDArray[np.float64]
 ) -> tuple[Ids, Ids, npt.NDArray[np.float64]]:
     """The best `2 * beam_size` continuations per prompt, best first.
 
@@ -214,7 +242,7 @@ def _expand(
 
 
 def _collect_finished(
-    search: _Search, beams: list[_Beam], tokens: Ids, scores: npt.NDArray[np.float64]
+    search: Search, beams: list[_Beam], tokens: Ids, scores: npt.NDArray[np.float64]
 ) -> Flags:
     """Stores ended and looping candidates `[live, 2 * beam_size, steps]`; tells which go on.
 
@@ -239,7 +267,7 @@ def _collect_finished(
 
 
 def _collect_unfinished(
-    search: _Search, beams: list[_Beam], tokens: Ids, scores: npt.NDArray[np.float64]
+    search: Search, beams: list[_Beam], tokens: Ids, scores: npt.NDArray[np.float64]
 ) -> None:
     """At the length limit, hypotheses without end count where there is nothing better."""
     steps = tokens.shape[2]
@@ -251,12 +279,12 @@ def _collect_unfinished(
                     beam.finished.append((judged, ids.tolist()))
 
 
-def _first_states(search: _Search, prompts: Ids) -> tuple[Tensor, Cache]:
+def _first_states(search: Search, prompts: Ids) -> tuple[Tensor, Cache]:
     """Reads the prompts `[B, T]` into a cache."""
     return hidden_states_cached(search.model, paddle.to_tensor(prompts), None)
 
 
-def _next_logits(search: _Search, hidden: Tensor) -> Tensor:
+def _next_logits(search: Search, hidden: Tensor) -> Tensor:
     """Float32 logits `[B, vocab_size]` after the last of the positions `[B, T, D]`."""
     values = logits(search.model, hidden[:, -1]).astype("float32")
     # The mean is NaN or infinite if any logit is; the tokens are needed on the host anyway.
@@ -287,7 +315,8 @@ def _equal_length_batches(prompts: Sequence[Sequence[int]], batch_size: int) -> 
 
 
 @contextmanager
-def _evaluation_mode(model: Model) -> Iterator[None]:
+def evaluation_mode(model: Model) -> Iterator[None]:
+    """Dropout off inside the block; the model's mode is restored."""
     was_training = model.training
     model.eval()
     try:
@@ -295,33 +324,3 @@ def _evaluation_mode(model: Model) -> Iterator[None]:
     finally:
         if was_training:
             model.train()
-
-
-def _check_search(search: _Search, rows: int, batch_size: int) -> None:
-    for name, value in (
-        ("max_new_tokens", search.max_new_tokens),
-        ("batch_size", batch_size),
-        ("beam_size", search.beam_size),
-    ):
-        if value < 1:
-            raise ValueError(f"{name}={value}; it must be at least 1")
-    if not 0 <= search.eos_id < search.vocab_size <= rows:
-        raise ModelError(
-            f"end token {search.eos_id} and vocabulary size {search.vocab_size} do not fit a model "
-            f"with {rows} vocabulary rows; use the tokenizer that belongs to the model"
-        )
-    if search.beam_size > 1 and 2 * search.beam_size > search.vocab_size:
-        raise ValueError(
-            f"beam_size={search.beam_size} is more than half of the {search.vocab_size} known ids"
-        )
-
-
-def _check_prompts(prompts: Sequence[Sequence[int]], rows: int) -> None:
-    for index, prompt in enumerate(prompts):
-        if not prompt:
-            raise ValueError(f"prompt {index} is empty; it needs at least one id")
-        if max(prompt) >= rows or min(prompt) < 0:
-            raise ModelError(
-                f"prompt {index} holds id {max(prompt)} but the model has {rows} vocabulary rows; "
-                "use the tokenizer that belongs to the model"
-            )

@@ -1,58 +1,46 @@
-"""The command evaluate: how well a model translates held-out pairs, or how good given files are.
+"""The command evaluate: how well models translate held-out pairs.
 
-The model reads exactly what a user's text would become (`src.evaluation.translator`), so the scores
-are those of `run.py translate`. `scores.json` holds one object per direction; beside it lies one
-file of samples per direction, the worst first, because that is what a person wants to read.
+A model reads exactly what a user's text would become (`src.evaluation.translator`), so the scores
+are those of `run.py translate`. `scores.json` holds one object per direction, `report.html` shows
+it with plots and examples; beside them lies one file of samples per direction, the worst first,
+because that is what a person wants to read.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from src.errors import DataError, ModelError
-from src.evaluation.score_table import show_scores
-from src.evaluation.scores import exact_matches, score, sentence_chrf
-from src.evaluation.segments import is_mostly_chinese
+from src.errors import ConfigError, ModelError
+from src.evaluation.measure import (
+    Measured,
+    Sample,
+    bootstrap_facts,
+    intervals_of,
+    measure,
+)
+from src.evaluation.pairs import read_pairs, spread
+from src.evaluation.score_page import score_page
+from src.evaluation.score_table import show_comparison, show_scores
+from src.evaluation.significance import compare_systems
 from src.evaluation.translator import Translator, model_folder
 from src.files import write_text
 from src.languages import corpus_pairs, split_direction
+from src.models.hub import model_fingerprint
 from src.schema import Config
-from src.units import format_seconds
 
 logger = logging.getLogger(__name__)
 
 SCORES_FILE = "scores.json"
-_SECONDS_BETWEEN_LINES = 10.0
+PAGE_FILE = "report.html"
+COMPARISON_FILE = "comparison.json"
+COMPARISON_PAGE_FILE = "comparison.html"
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One translated sentence beside its reference; `chrf` is sentence-level, 0 to 100."""
-
-    source: str
-    reference: str
-    hypothesis: str
-    exact: bool
-    chrf: float
-
-    def to_json(self) -> dict[str, object]:
-        """One line of `samples-<direction>.jsonl`."""
-        return {
-            "source": self.source,
-            "reference": self.reference,
-            "hypothesis": self.hypothesis,
-            "exact": self.exact,
-            "chrf": round(self.chrf, 2),
-        }
+# System name → direction → what was measured.
+Systems = dict[str, dict[str, Measured]]
 
 
 def evaluate(
@@ -80,147 +68,186 @@ def evaluate(
         DataError: If the split has no pairs.
         ModelError: If the model cannot be used, or knows none of the directions.
     """
-    pairs = {
+    pairs = _pairs(config, split)
+    translator = _translator(config, model_folder(config, model), beam_size)
+    folder = output or translator.folder.parent / "evaluation"
+    measured = _measure_all(config, translator, pairs, split, beam_size)
+    results = {direction: found.scores for direction, found in measured.items()}
+    for direction, found in measured.items():
+        _write_samples(folder / f"samples-{direction}.jsonl", found.samples)
+    title = f"{translator.folder} on {split}"
+    write_text(folder / PAGE_FILE, score_page(title, {translator.folder.parent.name: measured}))
+    write_text(folder / SCORES_FILE, json.dumps(results, ensure_ascii=False, indent=2) + "\n")
+    show_scores(
+        results,
+        title=title,
+        samples={
+            direction: [
+                (sample.source, sample.reference, sample.hypothesis)
+                for sample in spread(found.samples, 3)
+            ]
+            for direction, found in measured.items()
+        },
+    )
+    _say_why_no_comet([measured])
+    logger.info("scores, samples and %s are in %s", PAGE_FILE, folder)
+    return results
+
+
+def compare(
+    config: Config,
+    models: Sequence[str],
+    *,
+    split: str = "test",
+    beam_size: int = 1,
+    output: Path | None = None,
+) -> dict[str, Any]:
+    """Evaluates several models on the same pairs and tests each against the first.
+
+    Args:
+        config: As for `evaluate`.
+        models: Two or more model folders; the first is what the others are tested against.
+        split: "test" or "dev".
+        beam_size: 1 is greedy search.
+        output: Folder of the results. None: `comparison` beside the last model's folder.
+
+    Returns:
+        The content of `comparison.json`: "systems" (name → direction → scores) and "tests"
+        (direction → system → metric → difference and p-value).
+
+    Raises:
+        ConfigError: If a model is named twice.
+        DataError, ModelError: As `evaluate`.
+    """
+    names = system_names(models)
+    pairs = _pairs(config, split)
+    systems: Systems = {}
+    for name, model in zip(names, models, strict=True):
+        logger.info("translating with %s", name)
+        systems[name] = _measure_all(
+            config, _translator(config, model, beam_size), pairs, split, beam_size
+        )
+    tests = _tests(systems)
+    result = {
+        "systems": {
+            name: {way: found.scores for way, found in measured.items()}
+            for name, measured in systems.items()
+        },
+        "tests": tests,
+        "bootstrap": bootstrap_facts(),
+    }
+    folder = output or Path(models[-1]).expanduser().parent / "comparison"
+    for name, measured in systems.items():
+        for direction, found in measured.items():
+            _write_samples(folder / f"samples-{name}-{direction}.jsonl", found.samples)
+    title = f"{', '.join(names)} on {split}"
+    write_text(folder / COMPARISON_PAGE_FILE, score_page(title, systems, tests=tests))
+    document = json.dumps(result, ensure_ascii=False, indent=2) + "\n"
+    write_text(folder / COMPARISON_FILE, document)
+    show_comparison(result, title=title)
+    _say_why_no_comet(list(systems.values()))
+    logger.info("%s and %s are in %s", COMPARISON_FILE, COMPARISON_PAGE_FILE, folder)
+    return result
+
+
+def system_names(models: Sequence[str]) -> list[str]:
+    """A short name for each model folder: the run it belongs to, longer where two are alike.
+
+    Raises:
+        ConfigError: If a folder is given twice.
+    """
+    parts = [Path(model).expanduser().resolve().parts for model in models]
+    if len(set(parts)) < len(parts):
+        raise ConfigError(f"--compare names a model twice: {', '.join(models)}")
+    length = 2
+    while len({path[-length:] for path in parts}) < len(parts):
+        length += 1
+    names = ["-".join(path[-length:]).replace("/", "") for path in parts]
+    shared = all(name.endswith("-final") for name in names)
+    return [name.removesuffix("-final") if shared else name for name in names]
+
+
+def _tests(systems: Systems) -> dict[str, dict[str, dict[str, Any]]]:
+    """Direction → system → metric → difference from the first system, p-value and interval."""
+    first = next(iter(systems))
+    shared = [way for way in systems[first] if all(way in found for found in systems.values())]
+    tests: dict[str, dict[str, dict[str, Any]]] = {}
+    for direction in shared:
+        estimates = compare_systems(
+            {name: found[direction].hypotheses for name, found in systems.items()},
+            [systems[first][direction].references],
+            target_language=split_direction(direction)[1],
+        )
+        tests[direction] = {
+            name: {
+                metric: {
+                    "difference": round(value.score - estimates[first][metric].score, 4),
+                    "p_value": value.p_value,
+                    "interval": intervals_of({metric: value})[metric],
+                }
+                for metric, value in found.items()
+            }
+            for name, found in estimates.items()
+            if name != first
+        }
+    return tests
+
+
+def _pairs(config: Config, split: str) -> dict[frozenset[str], list[dict[str, str]]]:
+    return {
         frozenset(languages): read_pairs(
             Path(config.data.output_dir), split, languages, config.evaluation.max_samples
         )
         for languages in corpus_pairs(config.data.language_pairs)
     }
-    translator = Translator(
-        model_folder(config, model),
+
+
+def _translator(config: Config, model: str, beam_size: int) -> Translator:
+    return Translator(
+        model,
         batch_size=config.evaluation.batch_size,
         max_new_tokens=config.evaluation.max_new_tokens,
         beam_size=beam_size,
+        preserve=config.evaluation.preserve,
         config=config,
     )
-    folder = output or translator.folder.parent / "evaluation"
-    results: dict[str, dict[str, Any]] = {}
-    samples: dict[str, list[Sample]] = {}
+
+
+def _measure_all(
+    config: Config,
+    translator: Translator,
+    pairs: Mapping[frozenset[str], Sequence[dict[str, str]]],
+    split: str,
+    beam_size: int,
+) -> dict[str, Measured]:
+    made_by = {
+        "model": str(translator.folder),
+        "model_fingerprint": model_fingerprint(str(translator.folder)),
+        "parameters": sum(int(value.size) for value in translator.trained.model.parameters()),
+        "split": split,
+        "beam_size": beam_size,
+    }
+    measured = {}
     for direction in _known_directions(config, translator):
-        scores, samples[direction] = _evaluate_direction(
-            translator, direction, pairs[frozenset(split_direction(direction))]
-        )
-        made_by = {"model": str(translator.folder), "split": split, "beam_size": beam_size}
-        results[direction] = {**scores, **made_by}
-        lines = (json.dumps(sample.to_json(), ensure_ascii=False) for sample in samples[direction])
-        write_text(folder / f"samples-{direction}.jsonl", "".join(f"{line}\n" for line in lines))
-    write_text(folder / SCORES_FILE, json.dumps(results, ensure_ascii=False, indent=2) + "\n")
-    show_scores(
-        results,
-        title=f"{translator.folder} on {split}",
-        samples={
-            direction: [
-                (sample.source, sample.reference, sample.hypothesis)
-                for sample in _spread(samples[direction], 3)
-            ]
-            for direction in samples
-        },
-    )
-    logger.info("scores and samples are in %s", folder)
-    return results
+        rows = pairs[frozenset(split_direction(direction))]
+        found = measure(translator, direction, rows, config.evaluation)
+        found.scores.update(made_by)
+        measured[direction] = found
+    return measured
 
 
-def evaluate_files(
-    hypotheses: Path, references: Sequence[Path], *, target_language: str | None = None
-) -> dict[str, Any]:
-    """Scores translations that somebody else made.
-
-    Args:
-        hypotheses: UTF-8 text, one translation a line.
-        references: Files of the same kind, each with one reference a line.
-        target_language: "zh", "en" …. None: Chinese where the references mostly are.
-
-    Returns:
-        The scores, and the target language they are for.
-
-    Raises:
-        DataError: If a file cannot be read, or the line counts differ.
-    """
-    translations = _read_lines(hypotheses)
-    alternatives = [_read_lines(path) for path in references]
-    for path, lines in zip(references, alternatives, strict=True):
-        if len(lines) != len(translations):
-            raise DataError(
-                f"{hypotheses} has {len(translations)} lines but {path} has {len(lines)}; line n "
-                "of both must belong to the same sentence"
-            )
-    if target_language is None:
-        is_chinese = is_mostly_chinese([line for lines in alternatives for line in lines])
-        target_language = "zh" if is_chinese else "en"
-    scores = score(translations, alternatives, target_language=target_language).to_json()
-    result = {**scores, "target_language": target_language}
-    show_scores({target_language: result}, title=str(hypotheses), samples={})
-    return result
+def _say_why_no_comet(evaluations: Sequence[Mapping[str, Measured]]) -> None:
+    """Each reason once, not for every direction and model."""
+    reasons = {
+        found.scores["comet_missing"] for measured in evaluations for found in measured.values()
+    }
+    for reason in reasons - {None}:
+        logger.info("%s", reason)
 
 
-def read_pairs(
-    data_folder: Path, split: str, languages: tuple[str, str], max_samples: int | None
-) -> list[dict[str, str]]:
-    """Pairs of a split, as language → text, spread evenly over it where not all are wanted.
-
-    Args:
-        data_folder: `data.output_dir`.
-        split: "test" or "dev".
-        languages: Of the two sides, in any order.
-        max_samples: Largest number of pairs. None: all.
-
-    Raises:
-        DataError: If there are none or a file cannot be read.
-    """
-    folder = data_folder / "text"
-    paths = [
-        path
-        for one, other in (languages, languages[::-1])
-        for path in sorted(folder.glob(f"{split}-{one}-{other}-[0-9]*.parquet"))
-    ]
-    names = "-".join(languages)
-    if not paths:
-        raise DataError(
-            f"no {split} pairs of {names} in {folder}; run `python run.py process` with this "
-            "configuration first"
-        )
-    pairs = [pair for path in paths for pair in _read_shard(path, languages)]
-    if not pairs:
-        raise DataError(
-            f"the {split} split of {names} in {folder} is empty; process more data or set "
-            f"data.splits.{split}"
-        )
-    return _spread(pairs, max_samples or len(pairs))
-
-
-def _read_shard(path: Path, languages: tuple[str, str]) -> list[dict[str, str]]:
-    try:
-        pairs: list[dict[str, str]] = pq.read_table(path, columns=list(languages)).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); run `python run.py process` "
-            "again"
-        ) from error
-    return pairs
-
-
-def _evaluate_direction(
-    translator: Translator, direction: str, pairs: Sequence[dict[str, str]]
-) -> tuple[dict[str, Any], list[Sample]]:
-    source_language, target_language = split_direction(direction)
-    sources = [pair[source_language] for pair in pairs]
-    references = [pair[target_language] for pair in pairs]
-    began = time.perf_counter()
-    hypotheses = translator.translate(
-        sources, direction=direction, progress=ProgressLog(direction, time.monotonic)
-    )
-    seconds = time.perf_counter() - began
-    scores = score(hypotheses, [references], target_language=target_language).to_json()
-    columns = (
-        sources,
-        references,
-        hypotheses,
-        exact_matches(hypotheses, [references]),
-        sentence_chrf(hypotheses, [references]),
-    )
-    samples = [Sample(*row) for row in zip(*columns, strict=True)]
-    timing = {"seconds": round(seconds, 3), "sentences_per_second": round(len(pairs) / seconds, 2)}
-    return {**scores, **timing}, sorted(samples, key=lambda sample: sample.chrf)
+def _write_samples(path: Path, samples: Sequence[Sample]) -> None:
+    lines = (json.dumps(sample.to_json(), ensure_ascii=False) for sample in samples)
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def _known_directions(config: Config, translator: Translator) -> list[str]:
@@ -235,49 +262,3 @@ def _known_directions(config: Config, translator: Translator) -> list[str]:
         if direction not in known:
             logger.warning("%s was not trained for %s: left out", translator.folder, direction)
     return known
-
-
-class ProgressLog:
-    """Says how far a long translation is, at most every ten seconds, with rate and time left."""
-
-    def __init__(self, label: str, clock: Callable[[], float]) -> None:
-        """Starts the clock.
-
-        Args:
-            label: What is being done, e.g. the direction.
-            clock: Seconds since some moment.
-        """
-        self._label = label
-        self._clock = clock
-        self._began = self._said = clock()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Notes that `done` of `total` sentences are translated."""
-        now = self._clock()
-        if now - self._said < _SECONDS_BETWEEN_LINES or not done:
-            return
-        self._said = now
-        rate = done / (now - self._began)
-        left = format_seconds((total - done) / rate)
-        logger.info("%s  %d/%d  %.1f sentences/s  %s left", self._label, done, total, rate, left)
-
-
-def _spread(items: list[Any], count: int) -> list[Any]:
-    """At most `count` items at even distances, the first one included; always the same ones."""
-    count = min(count, len(items))
-    return [items[index * len(items) // count] for index in range(count)]
-
-
-def _read_lines(path: Path) -> list[str]:
-    """Lines as translation tools count them: by line feeds alone, a carriage return dropped."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it first"
-        ) from error
-    if not text:
-        raise DataError(f"{path} is empty; it needs one line per sentence")
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]

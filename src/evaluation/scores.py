@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
@@ -72,24 +73,30 @@ def score(
     Raises:
         DataError: If there is nothing to score, or the counts differ.
     """
-    _check_counts(hypotheses, references)
-    bleu = BLEU(tokenize=_BLEU_TOKENIZERS.get(target_language, "13a"))
-    chrf = CHRF()
-    chrf_plus_plus = CHRF(word_order=_CHRF_PLUS_PLUS_WORD_ORDER)
-    bleu_score = bleu.corpus_score(hypotheses, references)
+    require_equal_counts(hypotheses, references)
+    metrics = metrics_for(target_language)
+    found: dict[str, Any] = {
+        name: metric.corpus_score(hypotheses, references) for name, metric in metrics.items()
+    }
+    bleu_score = found["bleu"]
     return Scores(
         bleu=bleu_score.score,
-        chrf=chrf.corpus_score(hypotheses, references).score,
-        chrf_plus_plus=chrf_plus_plus.corpus_score(hypotheses, references).score,
+        chrf=found["chrf"].score,
+        chrf_plus_plus=found["chrf++"].score,
         exact_match=sum(exact_matches(hypotheses, references)) / len(hypotheses),
         length_ratio=bleu_score.sys_len / bleu_score.ref_len if bleu_score.ref_len else 0.0,
         n=len(hypotheses),
-        signatures={
-            "bleu": str(bleu.get_signature()),
-            "chrf": str(chrf.get_signature()),
-            "chrf++": str(chrf_plus_plus.get_signature()),
-        },
+        signatures={name: str(metric.get_signature()) for name, metric in metrics.items()},
     )
+
+
+def metrics_for(target_language: str) -> dict[str, BLEU | CHRF]:
+    """New metrics "bleu", "chrf" and "chrf++" for translations into a language."""
+    return {
+        "bleu": BLEU(tokenize=_BLEU_TOKENIZERS.get(target_language, "13a")),
+        "chrf": CHRF(),
+        "chrf++": CHRF(word_order=_CHRF_PLUS_PLUS_WORD_ORDER),
+    }
 
 
 def exact_matches(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
@@ -109,7 +116,12 @@ def sentence_chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]
     ]
 
 
-def _check_counts(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+def require_equal_counts(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    """Refuses what cannot be scored.
+
+    Raises:
+        DataError: If there is nothing to score, or the counts differ.
+    """
     if not references:
         raise DataError("there are no references to score against; give at least one set")
     if not hypotheses:

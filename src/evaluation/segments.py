@@ -127,7 +127,7 @@ def join_pieces(pieces: Sequence[str]) -> str:
     for piece in pieces:
         if not piece:
             continue
-        needs_space = joined and not (_is_wide(joined[-1]) or _is_wide(piece[0]))
+        needs_space = joined and not (is_wide(joined[-1]) or is_wide(piece[0]))
         joined += f" {piece}" if needs_space else piece
     return joined
 
@@ -222,6 +222,12 @@ def _cut_evenly(text: str, count: int) -> list[str]:
     return [part for part in parts if part]
 
 
-def _is_wide(character: str) -> bool:
-    """Chinese characters and full-width punctuation, beside which no space is written."""
+def is_wide(character: str) -> bool:
+    """Chinese characters and full-width punctuation, beside which no space is written.
+
+    Args:
+        character: One, or none at all, which is not.
+    """
+    if not character:
+        return False
     return unicodedata.east_asian_width(character) in "WF" or character in "“”‘’…"

@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 from src.errors import EXIT_DONE, DataError
 from src.evaluation.translator import Translator, model_folder
@@ -33,6 +34,7 @@ def translate_command(
     direction: str | None,
     beam_size: int,
     as_json: bool,
+    source_file: Path | None = None,
 ) -> int:
     """`run.py translate`: one line on stdout for each line given.
 
@@ -43,6 +45,7 @@ def translate_command(
         direction: None: by script.
         beam_size: 1 is greedy search.
         as_json: One JSON object with all sources and translations instead of lines.
+        source_file: Its lines are translated, where no texts are given.
 
     Returns:
         Exit code 0.
@@ -52,10 +55,11 @@ def translate_command(
         batch_size=config.evaluation.batch_size,
         max_new_tokens=config.evaluation.max_new_tokens,
         beam_size=beam_size,
+        preserve=config.evaluation.preserve,
         config=config,
     )
     records: list[dict[str, str]] = []
-    for block in _blocks(texts):
+    for block in _blocks(texts, source_file):
         translations = translator.translate(block, direction=direction)
         if as_json:
             records += [
@@ -75,16 +79,27 @@ def translate_command(
     return EXIT_DONE
 
 
-def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
-    """The texts, or else the lines of stdin, some at a time; typed lines one at a time."""
+def _blocks(texts: Sequence[str], source_file: Path | None) -> Iterator[list[str]]:
+    """The texts, or else the lines of the file or stdin, some at a time; typed lines singly."""
     if texts:
         yield list(texts)
+        return
+    if source_file is not None:
+        try:
+            file = source_file.open("rb")
+        except OSError as error:
+            raise DataError(f"{source_file} cannot be read: {error.strerror}") from error
+        with file:
+            yield from _line_blocks(file, _BLOCK_LINES)
         return
     is_terminal = sys.stdin.isatty()
     if is_terminal:
         logger.info("type one text a line; Ctrl-D ends")
-    lines = _decoded(sys.stdin.buffer)
-    size = 1 if is_terminal else _BLOCK_LINES
+    yield from _line_blocks(sys.stdin.buffer, 1 if is_terminal else _BLOCK_LINES)
+
+
+def _line_blocks(file: Iterable[bytes], size: int) -> Iterator[list[str]]:
+    lines = _decoded(file)
     done = 0
     while block := list(islice(lines, size)):
         yield block

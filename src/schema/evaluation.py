@@ -20,6 +20,13 @@ class EvaluationConfig(Section):
     """Sentences decoded together."""
     max_new_tokens: PositiveInt = 256
     """Longest translation, in tokens."""
+    preserve: bool = True
+    """Whether a translation that loses placeholders, markup or numbers of its source is searched
+    for again, and placeholders and markup put back at last by translating around them."""
+    comet_model: str | None = None
+    """A COMET model on this machine: model.ckpt or its folder. null leaves COMET out."""
+    comet_python: str | None = None
+    """The Python of an environment that has `unbabel-comet`. null: the one that runs this."""
 
     _accept_bare_strings = field_validator("sets", mode="before")(accept_bare_strings)
 

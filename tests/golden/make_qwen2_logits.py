@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch  # type: ignore[import-not-found]
+import torch
 from safetensors.torch import save_file
-from transformers import Qwen2Config, Qwen2ForCausalLM  # type: ignore[import-not-found]
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 FOLDER = Path(__file__).resolve().parent
 SPREAD = 0.3

@@ -10,7 +10,8 @@ import paddle
 import pytest
 
 from src.errors import ModelError
-from src.evaluation.decode import translate_ids
+from src.evaluation.decode import beam_candidates, translate_ids
+from src.evaluation.forced import ends_next, predict_tokens
 from src.evaluation.loops import LOOP_TOKENS
 from src.models.factory import build_model, hidden_states, hidden_states_cached, logits
 from src.schema import ArchitectureConfig
@@ -248,3 +249,53 @@ def test_unusable_arguments_are_named(model, changes, error, message):
     with pytest.raises(error) as caught:
         translate_ids(model, settings.pop("prompts"), **settings)
     assert str(caught.value) == message
+
+
+def test_beam_candidates_begin_with_the_best_and_hold_no_doubles(model, prompts, eos_id):
+    settings: dict[str, Any] = {
+        "eos_id": eos_id,
+        "max_new_tokens": NEW_TOKENS,
+        "batch_size": 5,
+        "beam_size": 3,
+    }
+    best = translate_ids(model, prompts, **settings)
+    found = beam_candidates(model, prompts, **settings)
+    assert [candidates[0] for candidates in found] == best
+    assert any(len(candidates) > 1 for candidates in found)
+    for candidates in found:
+        assert len({tuple(ids) for ids in candidates}) == len(candidates)
+
+
+def test_forced_predictions_equal_a_softmax_written_down_plainly(model, prompts):
+    """Padding and batching must not show: each pair is computed alone here."""
+    random = np.random.default_rng(9)
+    pairs = [
+        (prompt, random.integers(0, VOCABULARY, size=random.integers(1, 6)).tolist())
+        for prompt in prompts
+    ]
+    found = predict_tokens(model, pairs, batch_size=7, pad_id=0)
+    confidence, correct, log_probability = [], [], []
+    for prompt, target in pairs:
+        ids = np.array([[*prompt, *target]], dtype=np.int64)
+        values = logits(model, hidden_states(model, paddle.to_tensor(ids))).numpy()[0]
+        for place, token in enumerate(target, start=len(prompt) - 1):
+            row = values[place].astype(np.float64)
+            odds = np.exp(row - row.max())
+            odds /= odds.sum()
+            confidence.append(odds.max())
+            correct.append(int(odds.argmax()) == token)
+            log_probability.append(math.log(odds[token]))
+    np.testing.assert_allclose(np.sort(found.confidence), np.sort(confidence), rtol=1e-4)
+    np.testing.assert_allclose(
+        np.sort(found.log_probability), np.sort(log_probability), rtol=1e-4, atol=1e-5
+    )
+    assert found.correct.sum() == sum(correct)
+
+
+def test_ends_next_is_where_greedy_search_stops(model, prompts, eos_id):
+    outputs = translate_ids(model, prompts, eos_id=eos_id, max_new_tokens=NEW_TOKENS, batch_size=8)
+    for prompt, output in zip(prompts, outputs, strict=True):
+        if len(output) < NEW_TOKENS:
+            assert ends_next(model, [*prompt, *output], eos_id)
+        if output:
+            assert not ends_next(model, prompt, eos_id)

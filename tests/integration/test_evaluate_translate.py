@@ -14,11 +14,14 @@ import paddle
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from src.checkpoint.format import write_folder
 from src.config import load_config
 from src.errors import ConfigError, DataError, ModelError
-from src.evaluation.evaluate import evaluate, evaluate_files
+from src.evaluation.evaluate import compare, evaluate
+from src.evaluation.given import evaluate_files
+from src.evaluation.preserve import keeps_protected
 from src.evaluation.translate import Translator, translate_command
 from src.models.factory import build_model, hidden_states, logits, published_config, weight_arrays
 from src.schema import ArchitectureConfig
@@ -164,6 +167,7 @@ def test_evaluate_takes_max_samples_a_model_and_an_output_folder(config, student
     assert result["zh-en"]["n"] == 2
     assert result["zh-en"]["beam_size"] == 2
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "report.html",
         "samples-zh-en.jsonl",
         "scores.json",
     ]
@@ -365,6 +369,92 @@ def test_translate_command_reads_lines_of_stdin(config, capsys, monkeypatch):
     assert capsys.readouterr().out == "谢谢。\n\n我喜欢茶。\n"
 
 
+def test_translate_command_reads_lines_of_a_file(config, capsys, tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_bytes(b"Thank you.\r\n\nI like tea.\n")
+    assert command(config, [], source_file=path) == 0
+    assert capsys.readouterr().out == "谢谢。\n\n我喜欢茶。\n"
+    with pytest.raises(DataError, match=r"nothing.txt cannot be read: No such file"):
+        command(config, [], source_file=tmp_path / "nothing.txt")
+
+
+def test_what_a_model_loses_is_put_back(translator):
+    """The model never saw a placeholder, so it loses them all."""
+    source = "Thank you. %s {name} <b>I like tea.</b>"
+    found = translator.translate([source])[0]
+    assert keeps_protected(source, found)
+    assert found == "谢谢。%s {name} <b>我喜欢茶。</b>"
+    assert translator.translate(["谢谢。%s"])[0] == "Thank you. %s"
+
+
+def test_preserving_can_be_switched_off(student):
+    plain = Translator(student, batch_size=4, max_new_tokens=24, preserve=False)
+    source = "Thank you. %s {name} <b>I like tea.</b>"
+    assert not keeps_protected(source, plain.translate([source])[0])
+    assert plain.translate(["Thank you."]) == ["谢谢。"]
+
+
+def test_comparison_tests_every_model_against_the_first(config, student, tmp_path):
+    """A copy with damaged weights is worse, a plain copy is not."""
+    same, worse = copy_of(student, tmp_path / "same"), copy_of(student, tmp_path / "worse")
+    weights = load_file(worse / "model.safetensors")
+    name = "model.layers.1.mlp.down_proj.weight"
+    weights[name] = weights[name] * np.float32(-1.0)
+    save_file(weights, worse / "model.safetensors")
+    models = [str(student), str(same), str(worse)]
+    result = compare(config, models, output=tmp_path / "out")
+    names = list(result["systems"])
+    assert len(names) == 3
+    for direction in DIRECTIONS:
+        tests = result["tests"][direction]
+        assert list(tests) == names[1:]
+        assert tests[names[1]]["bleu"] == {
+            "difference": 0.0, "p_value": 1.0, "interval": tests[names[1]]["bleu"]["interval"],
+        }  # fmt: skip
+        assert tests[names[2]]["chrf"]["difference"] < -10
+        assert tests[names[2]]["chrf"]["p_value"] < 0.05
+    written = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
+    assert written == result
+    page = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
+    assert page.count('<svg class="reliability"') == 6
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script" not in page
+
+
+def test_confident_and_right_is_well_calibrated(config, student):
+    """The model has learned six of the seven pairs by heart."""
+    scores = evaluate(config)["en-zh"]
+    assert scores["token_accuracy"] > 0.85
+    assert 0.0 <= scores["expected_calibration_error"] < 0.2
+    assert scores["cross_entropy"] > 0.0
+    low, high = scores["intervals"]["bleu"]
+    assert low < high
+    assert scores["comet"] is None
+    assert "evaluation.comet_model" in scores["comet_missing"]
+    assert (student.parent / "evaluation" / "report.html").is_file()
+
+
+def test_a_model_compared_with_itself_is_refused(config, student):
+    with pytest.raises(ConfigError, match="names a model twice"):
+        compare(config, [str(student), f"{student}/"])
+
+
+def test_several_files_are_tested_against_the_first(tmp_path):
+    lines = {"ref": "a b c d\nb c d e\nc d e f\n", "one": "a b c d\nb c d e\nc d e f\n",
+             "two": "a b x d\nb x d e\nc d e f\n"}  # fmt: skip
+    for name, text in lines.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    one, two = tmp_path / "one", tmp_path / "two"
+    result = evaluate_files([one, two], [tmp_path / "ref"], target_language="en")
+    assert list(result) == [str(one), str(two)]
+    assert "test" not in result[str(one)]
+    assert result[str(two)]["test"]["bleu"]["difference"] < 0
+    (tmp_path / "three").write_text("a\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"one has 3 lines but .*three has 1; line n of both"):
+        evaluate_files([one, tmp_path / "three"], [tmp_path / "ref"])
+
+
 class Keyboard(io.TextIOWrapper):
     def isatty(self) -> bool:
         return True
@@ -416,11 +506,11 @@ def test_evaluate_files_scores_given_translations(tmp_path):
     (tmp_path / "ref.txt").write_text("你好。\n谢谢。\n", encoding="utf-8")
     (tmp_path / "ref2.txt").write_text("您好。\n谢谢你。", encoding="utf-8")
     references = [tmp_path / "ref.txt", tmp_path / "ref2.txt"]
-    result = evaluate_files(tmp_path / "hyp.txt", references)
+    result = evaluate_files([tmp_path / "hyp.txt"], references)
     assert result["target_language"] == "zh"
     assert result["n"] == 2
     assert result["exact_match"] == 1.0
-    one = evaluate_files(tmp_path / "hyp.txt", references[:1], target_language="en")
+    one = evaluate_files([tmp_path / "hyp.txt"], references[:1], target_language="en")
     assert "tok:13a" in one["signatures"]["bleu"]
     assert one["exact_match"] == 0.5
 
@@ -430,7 +520,7 @@ def test_evaluate_files_names_both_line_counts(tmp_path):
     hypotheses.write_text("a\nb\n", encoding="utf-8")
     reference.write_text("a\nb\nc\n", encoding="utf-8")
     with pytest.raises(DataError) as caught:
-        evaluate_files(hypotheses, [reference])
+        evaluate_files([hypotheses], [reference])
     assert str(caught.value) == (
         f"{hypotheses} has 2 lines but {reference} has 3; line n of both must belong to the same "
         "sentence"
@@ -452,5 +542,5 @@ def test_evaluate_files_names_an_unusable_file(tmp_path, content, message):
     if content is not None:
         reference.write_bytes(content)
     with pytest.raises(DataError) as caught:
-        evaluate_files(hypotheses, [reference])
+        evaluate_files([hypotheses], [reference])
     assert str(caught.value) == f"{reference} {message}"

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from src.errors import DataError
-from src.evaluation.evaluate import ProgressLog, read_pairs
+from src.evaluation.measure import ProgressLog
+from src.evaluation.pairs import read_pairs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,7 +57,7 @@ def test_shard_without_a_language_is_named(tmp_path):
 
 
 def test_progress_is_said_every_ten_seconds_with_the_time_left(caplog):
-    caplog.set_level(logging.INFO, logger="src.evaluation.evaluate")
+    caplog.set_level(logging.INFO, logger="src.evaluation.measure")
     times = iter([100.0, 105.0, 110.0, 115.0, 130.0])
     progress = ProgressLog("en-zh", lambda: next(times))
     for done in (100, 200, 300, 600):

@@ -1,0 +1,1 @@
+"""A trained model as others use it: a plain Hugging Face folder that proves itself."""

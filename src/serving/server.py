@@ -1,0 +1,134 @@
+"""Running the service: a model, a socket, and an orderly end.
+
+On SIGTERM or Ctrl-C no connection is taken any more, what is under way is answered, the process
+ends with code 0.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import signal
+import socket
+from collections.abc import Sequence
+
+import uvicorn
+
+from src.errors import ConfigError
+from src.evaluation.translator import Translator
+from src.schema import Config, ServingConfig
+from src.serving.app import build_app
+from src.serving.batcher import Batcher
+from src.serving.metrics import Metrics
+from src.serving.service import choose_directions
+
+logger = logging.getLogger(__name__)
+
+_WARM_UP = {"zh": "你好。"}
+
+
+class ModelService:
+    """A translator behind the service.
+
+    Args:
+        translator: Asked by one thread at a time.
+    """
+
+    def __init__(self, translator: Translator) -> None:
+        self._translator = translator
+        self.name = str(translator.folder)
+        self.directions: Sequence[str] = translator.directions
+
+    def directions_for(self, texts: Sequence[str], direction: str | None) -> list[str]:
+        """The direction of each text; see `choose_directions`."""
+        return choose_directions(texts, direction, self.directions)
+
+    def translate(self, texts: Sequence[str], direction: str) -> list[str]:
+        """Translations in order."""
+        return self._translator.translate(texts, direction=direction)
+
+
+def serve(config: Config, model: str) -> None:
+    """Serves a model until SIGTERM or Ctrl-C.
+
+    Raises:
+        ConfigError: If the address cannot be used.
+        ModelError: If the model cannot be used.
+    """
+    settings = config.serving
+    # Before the model is read: a taken port should not cost a minute.
+    listener = _listen(settings)
+    with listener:
+        service = ModelService(
+            Translator(
+                model,
+                batch_size=config.evaluation.batch_size,
+                max_new_tokens=config.evaluation.max_new_tokens,
+                beam_size=settings.beam_size,
+                preserve=config.evaluation.preserve,
+                config=config,
+            )
+        )
+        for direction in service.directions:  # the first translation compiles what it needs
+            service.translate([_WARM_UP.get(direction[:2], "Hello.")], direction)
+        _run(service, listener, settings)
+
+
+def _run(service: ModelService, listener: socket.socket, settings: ServingConfig) -> None:
+    metrics = Metrics(lambda: batcher.waiting)
+    batcher = Batcher(
+        service.translate,
+        max_waiting=settings.max_waiting,
+        max_texts=settings.batch_texts,
+        wait_seconds=settings.batch_milliseconds / 1000,
+        on_batch=metrics.batch,
+    )
+    # uvicorn ends as asked and then sends itself the signal again: here it means nothing any more.
+    previous = {
+        number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build_app(service, batcher, metrics, settings),
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
+            server_header=False,
+        )
+    )
+    host, port = listener.getsockname()[:2]
+    logger.info(
+        "serving %s (%s) on http://%s:%d",
+        service.name,
+        ", ".join(service.directions),
+        f"[{host}]" if ":" in host else host,
+        port,
+    )
+    try:
+        server.run(sockets=[listener])
+    finally:
+        is_done = batcher.close(settings.shutdown_seconds)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        logger.info("stopped%s", "" if is_done else "; a translation was still under way")
+
+
+def _listen(settings: ServingConfig) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        ConfigError: If the address is taken, forbidden or does not exist.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        where = f"serving.host={settings.host} serving.port={settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"{where} is in use; choose another with --port") from error
+        raise ConfigError(f"{where} cannot be used: {error.strerror or error}") from error
+    return listener
