@@ -174,14 +174,14 @@ class TimedEngine(Engine):
         tasks: Sequence[Any],
         *,
         describe: Callable[[Any], str],
-    ) -> Iterator[tuple[Any, Any, int]]:
+    ) -> Iterator[tuple[Any, Any]]:
         work = [(function, task) for task in tasks]
         names = {id(part): describe(part[1]) for part in work}
-        for part, (result, seconds), memory in super().run(
+        for part, (result, seconds) in super().run(
             timed, work, describe=lambda part: names[id(part)]
         ):
             self.cpu_seconds.append(seconds)
-            yield part[1], result, memory
+            yield part[1], result
 
 
 def measure_caches(text: list[Path], scratch: Path, pairs: int, repeats: int) -> dict[str, object]:

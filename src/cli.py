@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from src.commands import COMMANDS
+from src.commands import COMMANDS, Command
 from src.environment import prepare_environment
 from src.errors import (
     EXIT_FAILED,
@@ -23,6 +24,7 @@ from src.errors import (
     EXIT_USAGE,
     LinguaBridgeError,
 )
+from src.launch import mask_launcher_logs
 from src.logs import set_up_logging
 
 DESCRIPTION = "Raw English-Chinese text in, a small fast translation model out."
@@ -43,6 +45,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code."""
     prepare_environment()
+    mask_launcher_logs(os.environ)
     parsed = build_parser().parse_args(arguments)
     set_up_logging(verbose=parsed.verbose)
     try:
@@ -87,11 +90,11 @@ def build_parser() -> argparse.ArgumentParser:
         )
         if command.add_arguments is not None:
             command.add_arguments(sub)
-        _add_common_arguments(sub, takes_overrides=command.takes_overrides)
+        _add_common_arguments(sub, command)
     return parser
 
 
-def _add_common_arguments(parser: argparse.ArgumentParser, *, takes_overrides: bool) -> None:
+def _add_common_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
     parser.add_argument(
         "--config",
         action="append",
@@ -100,7 +103,15 @@ def _add_common_arguments(parser: argparse.ArgumentParser, *, takes_overrides: b
         help="configuration file; may be given several times, later ones win "
         "(default: ./config.yaml)",
     )
-    if takes_overrides:
+    if command.takes_preset:
+        parser.add_argument(
+            "--preset",
+            metavar="NAME",
+            help="a named strategy of configs/presets, laid over the files; `plan --preset all` "
+            "compares them",
+        )
+    parser.set_defaults(preset=None)
+    if command.takes_overrides:
         parser.add_argument(
             "overrides", nargs="*", metavar="section.key=value", help="overrides one key"
         )

@@ -138,11 +138,28 @@ def _yaml_lines(node: Key | Group, indent: int) -> list[str]:
     key = node.key if isinstance(node, Group) else node
     if key is not None:
         lines = _comment(f"{key.meaning} {_yaml_hint(key)}", indent)
-        return [*lines, f"{' ' * indent}{name}: {key.default}"]
+        return [*lines, *_yaml_value(f"{' ' * indent}{name}:", str(key.default), indent)]
     lines = [*_comment(node.meaning, indent), f"{' ' * indent}{name}:"]
     for entry in node.entries if isinstance(node, Group) else ():
         lines.extend(_yaml_lines(entry, indent + 2))
     return lines
+
+
+def _yaml_value(name: str, value: str, indent: int) -> list[str]:
+    """`name: value`; a list that is too long for the line goes on below."""
+    line = f"{name} {value}"
+    if len(line) <= LINE_WIDTH:
+        return [line]
+    prefix = " " * (indent + 2)
+    wrapped = textwrap.wrap(
+        value,
+        width=LINE_WIDTH,
+        initial_indent=prefix,
+        subsequent_indent=f"{prefix} ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [name, *wrapped]
 
 
 def _markdown_group(group: Group, earlier: Sequence[Group], level: int = 2) -> str:

@@ -101,9 +101,10 @@ def _read_entry(path: str, field: Mapping[str, Any], definitions: Mapping[str, A
 
 
 def _referenced_section(field: Mapping[str, Any]) -> str | None:
-    """Name of the section a field holds: itself, as a list's item, or as an alternative to null."""
-    for candidate in (field, field.get("items", {}), *field.get("anyOf", ())):
-        if "$ref" in candidate:
+    """Name of the section a field holds: itself, as an item, or as an alternative to null."""
+    items = (field.get("items", {}), field.get("additionalProperties", {}))
+    for candidate in (field, *items, *field.get("anyOf", ())):
+        if isinstance(candidate, dict) and "$ref" in candidate:
             return str(candidate["$ref"]).rpartition("/")[2]
     return None
 

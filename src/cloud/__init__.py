@@ -1,1 +1,1 @@
-"""Alibaba Cloud: its ECS service through the official SDK, and the machine this process runs on."""
+"""Alibaba Cloud: renting its machines through its SDKs, keeping a run alive on them, being one."""

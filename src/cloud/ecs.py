@@ -1,8 +1,8 @@
-"""Calls to Alibaba Cloud's ECS service, with the defaults of the official SDK that hurt replaced.
+"""Clients of Alibaba Cloud's services, with the defaults of the official SDK that hurt replaced.
 
 The SDK speaks plain http, repeats calls whose answer was lost (a repeated RunInstances is a second
 paid machine), ignores NO_PROXY, and logs signed addresses. `make_client` is the one place where
-that is put right; `list_regions` shows how an SDK error becomes one sentence.
+that is put right; `ask` is the one way to call, and turns an SDK error into one sentence.
 """
 
 from __future__ import annotations
@@ -11,60 +11,37 @@ import json
 import logging
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
 from aliyunsdkcore.acs_exception.exceptions import ClientException, ServerException
+from aliyunsdkcore.auth.credentials import StsTokenCredential
 from aliyunsdkcore.client import AcsClient
+from aliyunsdkcore.request import AcsRequest
 from aliyunsdkecs.endpoint import endpoint_data
 from aliyunsdkecs.request.v20140526.DescribeRegionsRequest import DescribeRegionsRequest
 from requests.utils import get_environ_proxies
 
+from src.cloud.refusals import KEY_ID_VARIABLE, KEY_SECRET_VARIABLE, explain
 from src.errors import CloudError, ConfigError
 
-KEY_ID_VARIABLE = "ALIBABA_CLOUD_ACCESS_KEY_ID"
-KEY_SECRET_VARIABLE = "ALIBABA_CLOUD_ACCESS_KEY_SECRET"  # noqa: S105 - a name, not a secret
 DEFAULT_REGION = "cn-hangzhou"  # DescribeRegions answers the same everywhere
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 10
-_LONGEST_QUOTE = 200
-_UNREACHABLE = "SDK.HttpError"
-
-# What the service's error codes mean, and what to do.
-_WRONG_CLOCK = (
-    "Alibaba Cloud refuses the time of the request: this machine's clock is 15 minutes off or more",
-    "set the clock: timedatectl set-ntp true",
-)
-_MEANINGS: dict[str, tuple[str, str]] = {
-    "InvalidAccessKeyId.NotFound": (
-        "Alibaba Cloud does not know this access key",
-        f"check {KEY_ID_VARIABLE} against the list of keys in the RAM console",
-    ),
-    "InvalidAccessKeyId.Inactive": (
-        "this access key is disabled",
-        "enable it in the RAM console, or use another one",
-    ),
-    "InvalidAccessKeySecret": (
-        "the secret does not belong to this access key",
-        f"set {KEY_SECRET_VARIABLE} to the secret that was shown when the key was made",
-    ),
-    "SignatureDoesNotMatch": (
-        "the signature is wrong although it was made as Alibaba Cloud demands",
-        f"set {KEY_SECRET_VARIABLE} anew; if that changes nothing, a proxy alters the requests",
-    ),
-    "IllegalTimestamp": _WRONG_CLOCK,
-    "InvalidTimeStamp.Expired": _WRONG_CLOCK,
-    "Forbidden.RAM": (
-        "this access key may not look at ECS",
-        "grant its RAM user AliyunECSReadOnlyAccess",
-    ),
-}
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """An access key. Neither half is shown: people do put the secret where the id belongs."""
+    """An access key. No part is shown: people do put the secret where the id belongs.
+
+    Attributes:
+        key_id: Names the key.
+        key_secret: Signs; is never sent.
+        token: Goes with a temporary key; empty with one that lasts.
+    """
 
     key_id: str = field(repr=False)
     key_secret: str = field(repr=False)
+    token: str = field(default="", repr=False)
 
 
 def credentials_from_environment() -> Credentials | None:
@@ -100,10 +77,18 @@ def make_client(
     """
     host = endpoint_data.getEndpointMap().get(region_id, f"ecs.{region_id}.aliyuncs.com")
     address = endpoint or f"https://{host}"
+    # The SDK's own credentials for RAM roles ask the metadata service without a token, which fails
+    # on hardened instances: temporary keys are fetched elsewhere, and only used here.
+    temporary = (
+        StsTokenCredential(credentials.key_id, credentials.key_secret, credentials.token)
+        if credentials.token
+        else None
+    )
     client = AcsClient(
-        credentials.key_id,
-        credentials.key_secret,
+        None if temporary else credentials.key_id,
+        None if temporary else credentials.key_secret,
         region_id,
+        credential=temporary,
         auto_retry=False,
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         timeout=READ_TIMEOUT_SECONDS,
@@ -118,43 +103,56 @@ def make_client(
     return client
 
 
+def ask(
+    client: AcsClient, request: AcsRequest, credentials: Credentials | None, service: str
+) -> Any:
+    """The service's answer to one request, sent once.
+
+    Args:
+        client: See `make_client`.
+        request: Of the SDK.
+        credentials: What the client signs with, to keep it out of messages.
+        service: For messages, e.g. "ECS service in cn-hangzhou".
+
+    Raises:
+        CloudError: The service cannot be reached, refuses, or something else answers.
+    """
+    secrets = (
+        (credentials.key_secret, credentials.token, credentials.key_id)
+        if credentials
+        else (client.get_access_secret() or "", client.get_access_key() or "")
+    )
+    # `from None` below: the SDK's errors quote the signed request, and tracebacks get pasted.
+    try:
+        answer = json.loads(client.do_action_with_exception(request))
+    except (ClientException, ServerException) as error:
+        raise explain(error, service=service, secrets=secrets) from None
+    except (LookupError, TypeError, ValueError):
+        # LookupError comes from inside the SDK, for a refusal without a colon in its text.
+        raise not_the_service(service) from None
+    if not isinstance(answer, dict):
+        raise not_the_service(service)
+    return answer
+
+
+def not_the_service(service: str) -> CloudError:
+    """For an answer that the service would never give."""
+    name = service.partition(" in ")[0]
+    return CloudError(
+        f"what answered is not Alibaba Cloud's {name}",
+        "check whether a proxy or a login page of the network stands in between",
+    )
+
+
 def list_regions(client: AcsClient) -> list[str]:
     """Names of the regions this account may use, in the service's order.
 
     Raises:
         CloudError: The service cannot be reached, refuses the key, or answers something else.
     """
-    # `from None` below: the SDK's errors quote the signed request, and tracebacks get pasted.
+    service = f"ECS service in {client.get_region_id()}"
+    answer = ask(client, DescribeRegionsRequest(), None, service)
     try:
-        answer = json.loads(client.do_action_with_exception(DescribeRegionsRequest()))
         return [str(region["RegionId"]) for region in answer["Regions"]["Region"]]
-    except (ClientException, ServerException) as error:
-        raise _explain(error, client) from None
-    except (LookupError, TypeError, ValueError):
-        # LookupError also comes from inside the SDK, for a refusal without a colon in its text.
-        raise CloudError(
-            "what answered is not Alibaba Cloud's ECS service",
-            "check whether a proxy or a login page of the network stands in between",
-        ) from None
-
-
-def _explain(error: ClientException | ServerException, client: AcsClient) -> CloudError:
-    """The sentence for an SDK error; quotes the service only where the code is unknown."""
-    code = str(error.error_code)
-    if code == _UNREACHABLE:
-        return CloudError(
-            f"Alibaba Cloud's ECS service in {client.get_region_id()} cannot be reached",
-            "check the network, and HTTPS_PROXY and NO_PROXY if you use them",
-            code,
-        )
-    if code in _MEANINGS:
-        return CloudError(*_MEANINGS[code], code)
-    quote = " ".join(f"{code}: {error.message}".split())
-    # Either half may have been echoed when the two were swapped.
-    for part in (client.get_access_secret(), client.get_access_key()):
-        quote = quote.replace(part, "***")
-    return CloudError(
-        f"Alibaba Cloud refuses: {quote[:_LONGEST_QUOTE]}",
-        "look the code up at https://api.aliyun.com/troubleshoot",
-        code,
-    )
+    except (LookupError, TypeError):
+        raise not_the_service(service) from None

@@ -23,6 +23,7 @@ class Command:
         run: Does it; returns the exit code.
         add_arguments: Adds what only this command takes.
         takes_overrides: Whether positional arguments are `section.key=value`.
+        takes_preset: Whether a named strategy may be laid over the configuration.
     """
 
     help: str
@@ -31,13 +32,14 @@ class Command:
     run: Callable[[argparse.Namespace], int]
     add_arguments: Callable[[argparse.ArgumentParser], None] | None = None
     takes_overrides: bool = True
+    takes_preset: bool = True
 
 
 def config_of(parsed: argparse.Namespace) -> Config:
     """The configuration that the command line names."""
     from src.config import load_config
 
-    return load_config(parsed.config, parsed.overrides)
+    return load_config(parsed.config, parsed.overrides, preset=parsed.preset)
 
 
 def print_json(content: object) -> None:

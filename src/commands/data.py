@@ -101,5 +101,6 @@ COMMANDS = {
         examples=("demo", "demo --fresh"),
         run=_demo,
         add_arguments=_demo_arguments,
+        takes_preset=False,
     ),
 }

@@ -7,7 +7,9 @@ rule that involves two keys names both. Reading files and overrides is `src.conf
 
 from __future__ import annotations
 
+from src.schema.alerts import AlertsConfig
 from src.schema.base import Section
+from src.schema.cloud import CloudConfig, NetworkConfig
 from src.schema.data import (
     AdequacyConfig,
     DataConfig,
@@ -17,6 +19,9 @@ from src.schema.data import (
     SplitsConfig,
 )
 from src.schema.evaluation import EvaluationConfig, MonitoringConfig
+from src.schema.health import HealthConfig
+from src.schema.interruption import InterruptionConfig, SuperviseConfig
+from src.schema.serving import ServingConfig
 from src.schema.student import StudentConfig
 from src.schema.training import (
     ArchitectureConfig,
@@ -27,18 +32,25 @@ from src.schema.training import (
 
 __all__ = [
     "AdequacyConfig",
+    "AlertsConfig",
     "ArchitectureConfig",
+    "CloudConfig",
     "Config",
     "DataConfig",
     "EvaluationConfig",
     "FiltersConfig",
+    "HealthConfig",
+    "InterruptionConfig",
     "LoraConfig",
     "MonitoringConfig",
+    "NetworkConfig",
     "NormaliseConfig",
     "Section",
+    "ServingConfig",
     "SourceConfig",
     "SplitsConfig",
     "StudentConfig",
+    "SuperviseConfig",
     "TeacherConfig",
     "TrainerConfig",
 ]
@@ -51,4 +63,8 @@ class Config(Section):
     teacher: TeacherConfig = TeacherConfig()
     student: StudentConfig = StudentConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    serving: ServingConfig = ServingConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    interruption: InterruptionConfig = InterruptionConfig()
+    cloud: CloudConfig = CloudConfig()

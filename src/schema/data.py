@@ -110,8 +110,8 @@ class FiltersConfig(Section):
     max_punctuation: Fraction = 0.6
     """Largest share of a side that is neither letter nor digit."""
     length_ratio_min: float = Field(default=0.6, ge=0)
-    """Smallest English/Chinese length ratio (first language of a pair over second), measured in words' worths, so that 1.0 is typical;
-    99.7 % of good pairs lie between 0.6 and 1.8."""
+    """Smallest length ratio, first language of a pair over second, measured in words' worths, so
+    that 1.0 is typical; 99.7 % of good English-Chinese pairs lie between 0.6 and 1.8."""
     length_ratio_max: float = Field(default=1.8, gt=0)
     """Largest ratio, same unit."""
     length_ratio_scale: float = Field(default=1.6, gt=0)

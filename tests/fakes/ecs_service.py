@@ -1,25 +1,48 @@
 """A stand-in for Alibaba Cloud's ECS service that checks what the real one checks.
 
-It knows one action, DescribeRegions, and verifies key, timestamp and signature (HMAC-SHA1, version
-1.0 of the RPC style) before it answers; refusals carry the real codes and texts.
+It verifies key, timestamp and signature (HMAC-SHA1, version 1.0 of the RPC style) before it
+answers, and refuses actions and parameters that it does not know, with the real codes. Without a
+world it knows one action, DescribeRegions; with one (`tests.fakes.ecs_world`) it rents instances.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import json
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from urllib.parse import parse_qsl, quote, urlsplit
+from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
 
+from tests.fakes.ecs_actions import Refusal, perform
+from tests.fakes.ecs_world import World
 from tests.fakes.local_server import QuietHandler, serving
+from tests.fakes.rpc_signature import sign, string_to_sign
 
 REGIONS = ["cn-qingdao", "cn-beijing", "cn-hangzhou", "ap-southeast-1"]
 _LARGEST_SKEW = timedelta(minutes=15)
+
+
+@dataclass
+class Fault:
+    """One thing that goes wrong with the next request of an action.
+
+    Attributes:
+        action: E.g. "RunInstances"; empty for any.
+        kind: "lost" does the work and closes the connection without an answer; anything else is
+            the code of a refusal.
+        status: Of that refusal.
+    """
+
+    action: str
+    kind: Literal["lost"] | str
+    status: int = 400
+
+    def hits(self, action: str) -> bool:
+        return self.action in ("", action)
 
 
 @dataclass
@@ -28,54 +51,91 @@ class EcsService:
 
     Attributes:
         keys: Secret of each access key id the service knows.
+        tokens: Security token that goes with a temporary key.
         clock_offset: How far the service's clock is ahead of this machine's.
         fault: Status and body to answer with, whatever is asked.
+        faults: What goes wrong next, once each.
         requests: Parameters of every request that arrived.
+        world: What can be rented.
     """
 
     url: str
     keys: dict[str, str]
+    tokens: dict[str, str] = field(default_factory=dict)
     clock_offset: timedelta = timedelta()
     fault: tuple[int, str] | None = None
+    faults: deque[Fault] = field(default_factory=deque)
     requests: list[dict[str, str]] = field(default_factory=list)
+    world: World | None = None
 
-    def answer(self, method: str, parameters: dict[str, str]) -> tuple[int, str]:
-        """Status and body for one request."""
+    def answer(self, method: str, parameters: dict[str, str]) -> tuple[int, str] | None:
+        """Status and body for one request; None to close the connection."""
         self.requests.append(parameters)
         if self.fault:
             return self.fault
-        secret = self.keys.get(parameters["AccessKeyId"])
+        refusal = self._refuse_stranger(method, parameters)
+        if refusal:
+            return refusal
+        action = parameters["Action"]
+        fault = next((each for each in self.faults if each.hits(action)), None)
+        if fault is not None:
+            self.faults.remove(fault)
+            if fault.kind != "lost":
+                return _refuse(fault.status, fault.kind, "As the test wants it.")
+        try:
+            content = self._perform(action, parameters)
+        except Refusal as error:
+            return _refuse(error.status, error.code, error.message)
+        if fault is not None:
+            return None
+        return 200, json.dumps({"RequestId": "R-1", **content})
+
+    def _refuse_stranger(self, method: str, parameters: dict[str, str]) -> tuple[int, str] | None:
+        key_id = parameters["AccessKeyId"]
+        secret = self.keys.get(key_id)
         if secret is None:
             return _refuse(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
+        if parameters.get("SecurityToken", "") != self.tokens.get(key_id, ""):
+            return _refuse(400, "InvalidSecurityToken.Malformed", "Specified token is malformed.")
         if abs(self._now() - _parse_time(parameters["Timestamp"])) > _LARGEST_SKEW:
             return _refuse(400, "InvalidTimeStamp.Expired", "Specified time stamp is expired.")
-        to_sign = _string_to_sign(method, parameters)
-        if not hmac.compare_digest(_sign(to_sign, secret), parameters["Signature"]):
+        to_sign = string_to_sign(method, parameters)
+        if not hmac.compare_digest(sign(to_sign, secret), parameters["Signature"]):
             return _refuse(
                 400,
                 "SignatureDoesNotMatch",
                 "Specified signature is not matched with our calculation. "
                 f"server string to sign is:{to_sign}",
             )
-        if parameters["Action"] != "DescribeRegions":
-            return _refuse(404, "InvalidAction.NotFound", "Specified api is not found.")
+        return None
+
+    def _perform(self, action: str, parameters: dict[str, str]) -> dict[str, object]:
+        if self.world is not None:
+            return perform(self.world, action, parameters)
+        if action != "DescribeRegions":
+            raise Refusal(404, "InvalidAction.NotFound", "Specified api is not found.")
         regions = [{"RegionId": name, "LocalName": name} for name in REGIONS]
-        return 200, json.dumps({"RequestId": "R-1", "Regions": {"Region": regions}})
+        return {"Regions": {"Region": regions}}
 
     def _now(self) -> datetime:
         return datetime.now(timezone.utc) + self.clock_offset
 
 
 @contextmanager
-def ecs_service(keys: dict[str, str]) -> Iterator[EcsService]:
+def ecs_service(keys: dict[str, str], world: World | None = None) -> Iterator[EcsService]:
     """The service, listening on loopback."""
-    service = EcsService("", keys)
+    service = EcsService("", keys, world=world)
 
     class Handler(QuietHandler):
         def do_POST(self) -> None:
             # The SDK sends every parameter in the address and leaves the body empty.
             parameters = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
-            self.reply(*service.answer("POST", parameters), "application/json")
+            answer = service.answer("POST", parameters)
+            if answer is None:
+                self.close_connection = True
+                self.connection.shutdown(2)
+            else:
+                self.reply(*answer, "application/json")
 
     with serving(Handler) as service.url:
         yield service
@@ -87,18 +147,3 @@ def _refuse(status: int, code: str, message: str) -> tuple[int, str]:
 
 def _parse_time(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
-
-
-def _string_to_sign(method: str, parameters: dict[str, str]) -> str:
-    pairs = sorted(pair for pair in parameters.items() if pair[0] != "Signature")
-    query = "&".join(f"{_escape(name)}={_escape(value)}" for name, value in pairs)
-    return f"{method}&{_escape('/')}&{_escape(query)}"
-
-
-def _sign(text: str, secret: str) -> str:
-    digest = hmac.new(f"{secret}&".encode(), text.encode(), hashlib.sha1).digest()
-    return base64.b64encode(digest).decode("ascii")
-
-
-def _escape(text: str) -> str:
-    return quote(text, safe="-_.~")

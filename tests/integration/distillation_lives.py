@@ -18,6 +18,8 @@ from src.config import load_config
 from src.distillation import items
 from src.distillation.soft_labels.write import write_soft_labels
 from src.environment import prepare_environment
+from src.errors import EXIT_DONE
+from src.launch import leave
 
 
 def kill_at_change(number: int) -> None:
@@ -45,3 +47,4 @@ def main(kill_at: str, config: str, *overrides: str) -> None:
 if __name__ == "__main__":
     prepare_environment()
     main(*sys.argv[1:])
+    leave(EXIT_DONE)

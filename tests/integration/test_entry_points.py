@@ -10,13 +10,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
+    "plan",
     "process",
     "teacher",
+    "soft-labels",
     "student",
     "evaluate",
     "translate",
+    "serve",
+    "export",
     "checkpoints",
     "monitor",
+    "alerts",
     "config",
     "doctor",
     "demo",
@@ -37,7 +42,7 @@ def run(*arguments, cwd=ROOT, text=None):
 def test_help_lists_exactly_the_commands_that_work():
     result = run("run.py", "--help")
     assert result.returncode == 0
-    assert re.findall(r"^    (\w+)", result.stdout, flags=re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^    ([\w-]+)", result.stdout, flags=re.MULTILINE) == list(COMMANDS)
 
 
 def test_help_works_from_another_folder_and_as_module(tmp_path):

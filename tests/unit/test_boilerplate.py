@@ -27,7 +27,7 @@ TEXTS = [
 
 def scores(pairs: list[tuple[str, str]], languages: tuple[str, str] = ("en", "zh")) -> list[float]:
     left, right = (Texts.of(list(side)) for side in zip(*pairs, strict=True))
-    return boilerplate(left, right, languages).tolist()
+    return [float(score) for score in boilerplate(left, right, languages)]
 
 
 @pytest.mark.parametrize("pair", PAGES)

@@ -1,0 +1,110 @@
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.ecs_machines import ROLE_SECRET
+from tests.fakes.faulty_proxy import Fault
+from tests.fakes.quick_training import STEPS, weights_after
+from tests.integration.spot_arena import KEY_ID, SECRET, Arena, Chaos
+
+
+def check_end(arena, code):
+    """What must hold after any run, whatever happened to it."""
+    assert code == 0, arena.logs()
+    summary = json.loads(arena.read("output/summary.json"))
+    assert summary["weights_sha256"] == weights_after(STEPS)
+    assert arena.world.living() == []
+    assert arena.world.most_living == 1
+    assert arena.world.networks == {}
+    assert arena.world.disks == {}
+    assert arena.monitor.agents
+    assert (arena.monitor.metric_rules, arena.monitor.event_rules) == ({}, {})
+    lines = [json.loads(line) for line in arena.read("ledger.jsonl").splitlines()]
+    assert {line["instance_id"] for line in lines} == set(arena.world.instances)
+    for line in lines:
+        assert line["is_exact"]
+        bill = arena.world.bill_of(arena.world.instances[line["instance_id"]])
+        assert line["cost"] == pytest.approx(bill, abs=1e-6)
+    assert arena.answer()["cost"] == pytest.approx(arena.world.bill(), abs=1e-6)
+    told = arena.alerts()
+    assert len(told) == len(set(told))
+    assert [kind for kind, _ in told].count("finished") == 1
+    check_no_secret(arena)
+
+
+def command_lines():
+    """Of every process on this machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            found.append(path.read_bytes())
+    return found
+
+
+def check_no_secret(arena):
+    places = [path for path in arena.folder.rglob("*") if path.is_file()]
+    assert len(places) > 5
+    for path in places:
+        content = path.read_bytes()
+        assert SECRET.encode() not in content, path
+        assert KEY_ID.encode() not in content, path
+
+
+@pytest.fixture
+def arena(tmp_path):
+    with Arena(tmp_path) as arena:
+        yield arena
+
+
+def test_undisturbed_run_in_oss_ends_with_everything_given_back(tmp_path):
+    with Arena(tmp_path, in_oss=True) as arena:
+        arena.start_controller()
+        arena.wait_until(
+            lambda: any("status/" in key for key in arena.storage.buckets["training"].objects)
+        )
+        shown = command_lines()
+        assert any(b"src.cloud.worker" in line for line in shown)
+        assert not any(
+            secret.encode() in line for line in shown for secret in (SECRET, ROLE_SECRET)
+        )
+        check_end(arena, arena.end())
+        assert len(arena.world.instances) == 1
+        kept = {key for key in arena.storage.buckets["training"].objects if "/output/" in key}
+        assert {key.rpartition("/")[2] for key in kept} == {"metrics.jsonl", "summary.json"}
+        assert not arena.storage.buckets["training"].uploads
+        for stored in arena.storage.buckets["training"].objects.values():
+            for secret in (SECRET, KEY_ID, ROLE_SECRET):
+                assert secret.encode() not in stored.content
+
+
+def test_bucket_that_is_away_for_a_while_costs_nothing_but_time(tmp_path):
+    with Arena(tmp_path, in_oss=True) as arena:
+        arena.start_controller()
+        arena.wait_until(lambda: arena.saved_step() >= 5)
+        # More than one request's patience, for the controller and for the instance.
+        outage = Fault("answer", lambda method, path: "/runs/" in path or "list" in path, times=14)
+        arena.network.faults.append(outage)
+        check_end(arena, arena.end())
+        assert outage.times == 0 or outage not in arena.network.faults
+        assert len(arena.world.instances) == 1
+
+
+def run_through(arena, seed):
+    chaos = Chaos(arena, seed)
+    arena.start_controller()
+    chaos.unfold()
+    code = arena.end()
+    assert len(chaos.happened) == 4
+    check_end(arena, code)
+
+
+def test_disturbed_run_ends_as_an_undisturbed_one(arena):
+    run_through(arena, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 31))
+def test_run_under_any_disturbance_ends_as_an_undisturbed_one(arena, seed):
+    run_through(arena, seed)
