@@ -39,10 +39,14 @@ sys.exit(supervisor.run())
 QUICK = "interruption.supervise.first_wait_seconds=0.01"
 
 
+# Whoever runs the tests in the background may have hang-ups ignored, and so had the children.
+HEARING = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)" + SUPERVISE
+
+
 def start(folder, plan, *overrides, hours=""):
     (folder / "plan").write_text("\n".join(plan), encoding="utf-8")
     return subprocess.Popen(
-        [sys.executable, "-c", SUPERVISE, str(folder), hours, *(overrides or (QUICK,))],
+        [sys.executable, "-c", HEARING, str(folder), hours, *(overrides or (QUICK,))],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         encoding="utf-8",
