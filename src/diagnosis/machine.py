@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-import psutil
-
 from src.diagnosis.finding import Finding
 from src.environment import MKL_FAST_PATH, MKL_SWITCH, is_amd_processor
+from src.free_memory import free_memory_bytes
 from src.units import format_bytes
 
 OLDEST_PYTHON = (3, 10)
@@ -24,7 +23,6 @@ NEWEST_PYTHON = (3, 12)
 LEAST_MEMORY_BYTES = 2 * 1024**3
 _ONE_DAY_SECONDS = 86_400
 _MKL_LIBRARY = "libmklml_intel.so"
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def check_python(version: tuple[int, int, int]) -> Finding:
@@ -86,7 +84,7 @@ def _has_mkl() -> bool:
 
 def check_memory() -> Finding:
     """Free memory, a container's limit taken into account."""
-    return judge_memory(read_free_memory())
+    return judge_memory(free_memory_bytes())
 
 
 def judge_memory(free_bytes: int) -> Finding:
@@ -100,17 +98,6 @@ def judge_memory(free_bytes: int) -> Finding:
         f"{seen}; even the demo wants {format_bytes(LEAST_MEMORY_BYTES)}",
         "close other programs, or raise the container's memory limit",
     )
-
-
-def read_free_memory(cgroup: Path = _CGROUP) -> int:
-    """Bytes this process can still get, from the machine or its control group, if that is less."""
-    free = int(psutil.virtual_memory().available)
-    try:
-        limit = (cgroup / "memory.max").read_text(encoding="ascii").strip()
-        used = int((cgroup / "memory.current").read_text(encoding="ascii"))
-        return free if limit == "max" else max(0, min(free, int(limit) - used))
-    except (OSError, ValueError):
-        return free
 
 
 def check_clock(reference: Path) -> Iterator[Finding]:

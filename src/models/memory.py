@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import paddle
-import psutil
 
 from src.checkpoint.format import read_tensors
 from src.errors import ModelError
+from src.free_memory import free_memory_bytes
 from src.models.factory import FloatType
 from src.models.hub import weight_files
 from src.units import format_bytes
 
 _BYTES: dict[FloatType, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def require_room(folder: Path, *, dtype: FloatType, advice: str) -> None:
@@ -44,10 +43,4 @@ def free_bytes() -> int:
     if paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0:
         total = paddle.device.cuda.get_device_properties().total_memory
         return int(total - paddle.device.cuda.memory_reserved())
-    free = int(psutil.virtual_memory().available)
-    try:  # a container's limit, where it is less
-        limit = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
-        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
-        return free if limit == "max" else max(0, min(free, int(limit) - used))
-    except (OSError, ValueError):
-        return free
+    return free_memory_bytes()

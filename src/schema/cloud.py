@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
 from src.schema.base import NonNegativeInt, PositiveInt, Section
+from src.schema.hours import Hours, Timezone
 
 Positive = Annotated[float, Field(gt=0)]
-_CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
 class NetworkConfig(Section):
@@ -56,10 +54,10 @@ class CloudConfig(Section):
     expected_hours: Positive = 24.0
     """Hours of training on one instance without interruptions; only for estimates, until the run
     itself shows its speed."""
-    off_peak: str | None = None
+    off_peak: Hours | None = None
     """Hours of the day in which machines run, e.g. "00:00-08:00"; outside of them the run is saved
     and waits. null: any time."""
-    timezone: str = "Asia/Shanghai"
+    timezone: Timezone = "Asia/Shanghai"
     """Time zone of `off_peak`."""
     image: str = "acs:ubuntu_22_04_x64"
     """Image with Python 3.10 or newer and an NVIDIA driver: an image family (acs:…) or an id."""
@@ -99,22 +97,6 @@ class CloudConfig(Section):
     """An instance releases itself when no controller has looked after it for so long."""
     max_failures: PositiveInt = 3
     """Instances in a row whose training fails without getting further, until the run gives up."""
-
-    @field_validator("off_peak")
-    @classmethod
-    def _is_window(cls, value: str | None) -> str | None:
-        if value is not None and (not _CLOCK.fullmatch(value) or value[:5] == value[6:]):
-            raise ValueError("write it as HH:MM-HH:MM with two different times, e.g. 00:00-08:00")
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("not a known time zone; write it as Asia/Shanghai or UTC") from None
-        return value
 
     @field_validator("bucket")
     @classmethod

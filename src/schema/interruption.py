@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from src.schema.base import NonNegativeInt, PositiveInt, Section
+from src.schema.hours import Hours, Timezone
 
 Positive = Annotated[float, Field(gt=0)]
-_HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
 
 
 class SuperviseConfig(Section):
@@ -37,25 +35,9 @@ class InterruptionConfig(Section):
     """Address of that service."""
     poll_seconds: Positive = 5.0
     """Seconds between two questions. The notice comes 5 minutes ahead."""
-    off_peak: str | None = None
+    off_peak: Hours | None = None
     """Hours of the day in which training runs, e.g. "00:00-08:00"; at their end it saves and stops,
     and `--supervise` goes on when they begin again. null: any time."""
-    timezone: str = "Asia/Shanghai"
+    timezone: Timezone = "Asia/Shanghai"
     """Time zone of `off_peak`."""
     supervise: SuperviseConfig = SuperviseConfig()
-
-    @field_validator("off_peak")
-    @classmethod
-    def _are_hours(cls, value: str | None) -> str | None:
-        if value is not None and (not _HOURS.fullmatch(value) or value[:5] == value[6:]):
-            raise ValueError("write it as HH:MM-HH:MM with two different times, e.g. 00:00-08:00")
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("not a known time zone; write it as Asia/Shanghai or UTC") from None
-        return value

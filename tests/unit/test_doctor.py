@@ -12,6 +12,7 @@ from src.diagnosis import machine, packages, project
 from src.diagnosis.finding import Finding
 from src.diagnosis.packages import Devices
 from src.doctor import ASCII_MARKS, MARKS, diagnose, render, run_doctor, summarise
+from src.free_memory import free_memory_bytes
 from src.schema import Config
 
 GIB = 1024**3
@@ -154,7 +155,7 @@ def test_little_memory_is_a_warning():
 def test_a_container_limits_free_memory(tmp_path, limit, current, free):
     (tmp_path / "memory.max").write_text(f"{limit}\n", encoding="ascii")
     (tmp_path / "memory.current").write_text(f"{current}\n", encoding="ascii")
-    assert machine.read_free_memory(tmp_path) == free
+    assert free_memory_bytes(tmp_path) == free
 
 
 @pytest.mark.parametrize("content", [None, "max\n", "nonsense\n"])
@@ -162,7 +163,7 @@ def test_without_a_container_limit_the_machine_decides(tmp_path, content):
     if content is not None:
         (tmp_path / "memory.max").write_text(content, encoding="ascii")
         (tmp_path / "memory.current").write_text("1\n", encoding="ascii")
-    assert machine.read_free_memory(tmp_path) > 2**20
+    assert free_memory_bytes(tmp_path) > 2**20
 
 
 def test_clock_behind_the_files_is_a_warning():
