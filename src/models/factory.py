@@ -159,14 +159,20 @@ def hidden_states(model: Model, input_ids: Tensor) -> Tensor:
 
 
 def hidden_states_cached(
-    model: Model, input_ids: Tensor, past: list[tuple[Tensor, Tensor]] | None
+    model: Model,
+    input_ids: Tensor,
+    past: list[tuple[Tensor, Tensor]] | None,
+    *,
+    present: Tensor | None = None,
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-    """Continues sequences of equal length with a key-value cache.
+    """Continues sequences with a key-value cache.
 
     Args:
         model: The model.
         input_ids: `[B, T]`, the new tokens; T may exceed 1 only without a past.
         past: What the previous call returned, or None at the start.
+        present: `[B, positions so far + T]` bool, whether a position holds a token; the others are
+            not seen and not counted. None: all do.
 
     Returns:
         Hidden states of the new tokens `[B, T, D]` and, per layer, keys and values
@@ -175,11 +181,16 @@ def hidden_states_cached(
     batch, length = input_ids.shape
     seen = 0 if past is None else past[0][0].shape[1]
     # PaddleNLP counts positions from 0 on every call, also with a past: they must be given.
-    positions = paddle.arange(seen, seen + length, dtype="int64").expand([batch, length])
+    if present is None:
+        present = paddle.ones([batch, seen + length], dtype="bool")
+        positions = paddle.arange(seen, seen + length, dtype="int64").expand([batch, length])
+    else:
+        counts = present.astype("int64").cumsum(axis=1)[:, seen:]
+        positions = paddle.clip(counts - 1, min=0)
     output = model.qwen2(
         input_ids,
         position_ids=positions,
-        attention_mask=paddle.ones([batch, seen + length], dtype="bool"),
+        attention_mask=present,
         past_key_values=past,
         use_cache=True,
         return_dict=True,
