@@ -104,6 +104,7 @@ def _measured(usage: Usage, rows: int, kept: int) -> dict[str, float]:
         "cpu_seconds": usage.cpu_seconds,
         "peak_pss_bytes": usage.peak_pss_bytes,
         "pairs_per_second": rows / usage.wall_seconds,
+        "pairs_per_cpu_second": rows / usage.cpu_seconds,
         "kept_share": kept / rows,
     }
 
@@ -159,12 +160,18 @@ def _in_short(measured: Mapping[str, float]) -> str:
 
 
 def compare(results: dict[str, dict[str, Any]], counts: Sequence[int]) -> dict[str, float]:
-    """Ratios of medians: the two programs at each size, and the memory of two sizes."""
+    """Ratios of medians: the programs at each size, two workers to one, the memory of two sizes."""
     ratios: dict[str, float] = {}
 
     def median(count: int, program: str, key: str) -> float:
         return float(results[f"{count}_pairs"][program][key]["median"])
 
+    for count in counts:
+        programs = results[f"{count}_pairs"]
+        if {"process_1_worker", "process_2_workers"} <= set(programs):
+            ratios[f"{count}_pairs_process_2_workers_over_1_speed"] = median(
+                count, "process_2_workers", "pairs_per_second"
+            ) / median(count, "process_1_worker", "pairs_per_second")
     ours = [program for program in results[f"{counts[0]}_pairs"] if program.startswith("process")]
     for program in ours:
         for count in counts:
