@@ -105,7 +105,9 @@ def s3_service() -> Iterator[Service]:
                 "AWS_DEFAULT_REGION": "us-east-1",
                 "AWS_EC2_METADATA_DISABLED": "true",
             }
-            models.s3_backends["123456789012"]["aws"].create_bucket("bucket", "us-east-1")
+            storage = models.s3_backends["123456789012"]["aws"]
+            storage.reset()  # it is the process's, and outlives the server
+            storage.create_bucket("bucket", "us-east-1")
             yield Service("s3", proxy, environment, lambda: f"s3://bucket/run-{next(numbers)}")
     finally:
         vars(models)[_LEAST_PART] = least
