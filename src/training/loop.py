@@ -97,7 +97,7 @@ def _train_step(run: Run, batches: Iterator[StepBatch], window: Window) -> None:
     run.pace.add_step(seconds)
     if is_new_epoch:
         loss = "" if state.loss is None else f", loss {state.loss:.4f}"
-        run.alert("epoch", f"epoch {state.epoch} is done at step {state.step}{loss}")
+        run.alert("epoch", f"epoch {state.epoch} at step {state.step}{loss}")
 
 
 def _learn(run: Run, batch: StepBatch, window: Window) -> None:

@@ -199,13 +199,15 @@ def _fit(run: Run, saver: Checkpoints) -> tuple[str, str]:
     except Interrupted:
         raise
     except Exception as error:
-        run.alert("failed", f"training failed at step {run.state.step}: {error}")
+        run.alert("failed", f"at step {run.state.step}: {error}")
         raise
     finally:
         if run.metrics is not None:
             run.metrics.close()
             write_curves(Path(run.config.output_dir))
-    run.alert("finished", f"training is finished at step {run.state.step}: {exit_reason}")
+    best = run.state.best_eval_loss
+    dev_loss = "" if best is None else f", best dev loss {best:.4f}"
+    run.alert("finished", f"{exit_reason} after {run.state.step} steps{dev_loss}")
     return exit_reason, weights_sha256
 
 
@@ -255,7 +257,7 @@ def _forecast(run: Run, full_steps: int) -> dict[str, float] | None:
 def _announce(run: Run) -> None:
     parameters = sum(int(value.size) for value in run.trained.parameters.values())
     text = (
-        f"training {format_count(parameters)} parameters, {run.total_steps} steps of "
+        f"{format_count(parameters)} parameters, {run.total_steps} steps of "
         f"{run.state.global_batch_size} pairs on {run.ranks.world_size} "
         f"rank{'' if run.ranks.world_size == 1 else 's'}, from step {run.state.step}"
     )
