@@ -19,6 +19,9 @@ class HealthConfig(Section):
     """A loss above this many times the usual one is reported."""
     spike_skip: float = Field(default=10.0, gt=1)
     """A loss above this many times the usual one: the step changes no weights."""
+    spike_least_rise: float = Field(default=2.0, ge=0)
+    """Nats per target token above the usual loss that a spike rises at least. Batches differ: where
+    most are learned, those of long or rare pairs are ten times the usual and no spike."""
     gradient_report: float = Field(default=10.0, gt=1)
     """A gradient norm (before clipping) above this many times the usual one is reported as an
     explosion."""

@@ -149,7 +149,7 @@ def judge(measures: Measures, record: HealthRecord, config: HealthConfig) -> Jud
         and math.isfinite(measures.gradient_norm)
         and math.isfinite(measures.rate)
         and measures.rate >= 0
-        and not _times(measures.loss, record.losses, config) > config.spike_skip
+        and not _spike(measures.loss, record, config) > config.spike_skip
     )
     is_news = bool(findings) and not record.is_unusual
     record.is_unusual = bool(findings)
@@ -176,7 +176,7 @@ def _finite_findings(measures: Measures) -> Iterator[Finding]:
 def _loss_findings(
     measures: Measures, record: HealthRecord, config: HealthConfig
 ) -> Iterator[Finding]:
-    times = _times(measures.loss, record.losses, config)
+    times = _spike(measures.loss, record, config)
     if times > config.spike_report:
         action = "skipped" if times > config.spike_skip else "kept"
         yield Finding(
@@ -212,6 +212,13 @@ def _rate_findings(measures: Measures, record: HealthRecord) -> Iterator[Finding
         yield Finding(
             "learning_rate", f"learning rate {rate:.4g} is {rate / last:.1f} times the step before"
         )
+
+
+def _spike(loss: float, record: HealthRecord, config: HealthConfig) -> float:
+    """How many times the usual a loss is; 0 where it does not rise enough to be a spike."""
+    times = _times(loss, record.losses, config)
+    rise = loss - loss / times if times else 0.0
+    return times if rise >= config.spike_least_rise else 0.0
 
 
 def _times(value: float, history: Sequence[float], config: HealthConfig) -> float:

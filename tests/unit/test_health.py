@@ -55,6 +55,16 @@ def test_too_little_history_says_nothing_about_spikes():
     assert judge(replace(USUAL, loss=1e6), after(9), CONFIG).is_good
 
 
+@given(st.lists(st.floats(0.01, 2.0), min_size=20, max_size=80))
+def test_hard_batches_of_a_learned_corpus_are_no_spikes(losses):
+    """Windows are sorted by length: where most is learned, long pairs are many times the usual."""
+    record = HealthRecord()
+    for loss in losses:
+        judgement = judge(replace(USUAL, loss=loss), record, CONFIG)
+        assert judgement.is_good
+        assert not judgement.findings
+
+
 def test_a_rate_that_more_than_doubles_is_reported_though_the_schedule_says_so():
     record = after(10)
     jump = replace(USUAL, rate=2.5e-3, scheduled_rate=2.5e-3, peak_rate=1e-2)
