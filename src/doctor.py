@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from src.diagnosis import cloud, machine, packages, project
+from src.diagnosis import cloud, connections, gpus, machine, packages, project, room
 from src.diagnosis.finding import Finding, Status
 from src.errors import EXIT_DONE, EXIT_FAILED
 from src.schema import Config
@@ -62,14 +62,15 @@ def diagnose(config: Config, root: Path = REPOSITORY) -> Iterator[Finding]:
     yield packages.check_pins(requirements)
     paddle = packages.check_import("Paddle", "paddlepaddle", "paddle", requirements)
     yield paddle
-    gpus = 0
+    gpu_count = 0
     if paddle.status != "problem":
         yield packages.check_import(
             "PaddleNLP", "paddlenlp", "paddlenlp.transformers", requirements
         )
         devices = packages.read_devices()
-        gpus = len(devices.gpus)
+        gpu_count = len(devices.gpus)
         yield from packages.judge_devices(devices)
+        yield from gpus.check_gpus(gpus.paddle_cuda_version())
     yield machine.check_processor()
     yield machine.check_memory()
     yield from machine.check_clock(requirements)
@@ -79,10 +80,14 @@ def diagnose(config: Config, root: Path = REPOSITORY) -> Iterator[Finding]:
     yield project.check_tokenizer(config)
     for name, section in (("teacher", config.teacher), ("student", config.student)):
         yield project.check_model(name, section)
-        yield from project.check_precision(name, section, gpus=gpus)
+        yield from project.check_precision(name, section, gpus=gpu_count)
     yield project.check_folder("data.output_dir", Path(config.data.output_dir))
     yield project.check_folder("teacher.output_dir", Path(config.teacher.output_dir))
     yield project.check_folder("student.output_dir", Path(config.student.output_dir))
+    yield from room.check_room(config)
+    yield from connections.check_stores(config)
+    yield from connections.check_alerts(config.alerts)
+    yield connections.check_port(config.serving)
 
 
 def render(finding: Finding, *, marks: dict[Status, str], width: int) -> str:

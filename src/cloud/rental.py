@@ -29,8 +29,8 @@ from src.config import Config, config_to_yaml
 from src.errors import EXIT_DONE, CloudError, ConfigError
 from src.launch import ROOT
 
-RUNNABLE = ("process", "teacher", "student", "soft-labels", "evaluate")
-_TRAINED = ("teacher", "student")
+# What others make stays on the machine: only checkpoints and a final model are handed in.
+RUNNABLE = ("teacher", "student")
 _RUN_FILE = "config.yaml"
 logger = logging.getLogger(__name__)
 
@@ -279,7 +279,7 @@ class Rental:
     def _settings(self, command: Sequence[str]) -> str:
         """The configuration for instances: what they train saves its checkpoints in the bucket."""
         name = command[0] if command else ""
-        if name not in _TRAINED or getattr(self.config, name).checkpoint_store:
+        if name not in RUNNABLE or getattr(self.config, name).checkpoint_store:
             return config_to_yaml(self.config)
         address = below(str(self.cloud.bucket), self.state.key("checkpoints"))
         section = getattr(self.config, name).model_copy(update={"checkpoint_store": address})
@@ -287,7 +287,7 @@ class Rental:
 
     def _output_dir(self, command: Sequence[str]) -> str:
         name = command[0] if command else ""
-        return str(getattr(self.config, name).output_dir) if name in _TRAINED else "."
+        return str(getattr(self.config, name).output_dir) if name in RUNNABLE else "."
 
 
 def _with_settings(command: Sequence[str]) -> list[str]:
@@ -297,8 +297,11 @@ def _with_settings(command: Sequence[str]) -> list[str]:
     name, *rest = command
     if name not in RUNNABLE:
         near = difflib.get_close_matches(name, RUNNABLE, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(RUNNABLE)}"
-        raise ConfigError(f"{name!r} cannot be run in the cloud; {hint}")
+        hint = f"did you mean {near[0]}?" if near else "run it on a machine of yours"
+        raise ConfigError(
+            f"{name!r} cannot be run in the cloud, where only {' and '.join(RUNNABLE)} hand in "
+            f"what they make; {hint}"
+        )
     given = [word for word in rest if "=" not in word or word.startswith("-")]
     if given:
         raise ConfigError(

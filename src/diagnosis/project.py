@@ -109,7 +109,7 @@ def check_folder(key: str, folder: Path) -> Finding:
         key: The configuration key that names it.
         folder: Need not exist.
     """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    existing = nearest_existing(folder)
     if not existing.is_dir():
         return Finding(
             key, "problem", f"{folder}: {existing} is a file, not a folder", f"set {key}"
@@ -122,6 +122,11 @@ def check_folder(key: str, folder: Path) -> Finding:
             f"change its owner or mode, or set {key}",
         )
     return judge_disk(key, folder, shutil.disk_usage(existing).free)
+
+
+def nearest_existing(folder: Path) -> Path:
+    """The folder, or the closest of those above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def judge_disk(key: str, folder: Path, free_bytes: int) -> Finding:

@@ -6,7 +6,6 @@ ends with code 0.
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import signal
@@ -15,11 +14,11 @@ from collections.abc import Sequence
 
 import uvicorn
 
-from src.errors import ConfigError
 from src.evaluation.translator import Translator
 from src.schema import Config, ServingConfig
 from src.serving.app import build_app
 from src.serving.batcher import Batcher
+from src.serving.listener import open_listener
 from src.serving.metrics import Metrics
 from src.serving.service import choose_directions
 
@@ -58,7 +57,7 @@ def serve(config: Config, model: str) -> None:
     """
     settings = config.serving
     # Before the model is read: a taken port should not cost a minute.
-    listener = _listen(settings)
+    listener = open_listener(settings)
     with listener:
         service = ModelService(
             Translator(
@@ -112,23 +111,3 @@ def _run(service: ModelService, listener: socket.socket, settings: ServingConfig
         for number, handler in previous.items():
             signal.signal(number, handler)
         logger.info("stopped%s", "" if is_done else "; a translation was still under way")
-
-
-def _listen(settings: ServingConfig) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        ConfigError: If the address is taken, forbidden or does not exist.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        where = f"serving.host={settings.host} serving.port={settings.port}"
-        if error.errno == errno.EADDRINUSE:
-            raise ConfigError(f"{where} is in use; choose another with --port") from error
-        raise ConfigError(f"{where} cannot be used: {error.strerror or error}") from error
-    return listener

@@ -66,6 +66,7 @@ def test_a_sound_set_up_blocks_nothing(ready, capsys):
     topics = {item["topic"] for item in report["findings"]}
     assert topics >= {"Python", "packages", "Paddle", "PaddleNLP", "devices", "processor", "memory"}
     assert topics >= {"data.sources", "tokenizer", "teacher model", "student.output_dir"}
+    assert topics >= {"disk", "serving.port"}
 
 
 def test_a_missing_source_is_a_problem_with_its_name(ready, tmp_path):
@@ -73,6 +74,20 @@ def test_a_missing_source_is_a_problem_with_its_name(ready, tmp_path):
     findings = [item for item in diagnose(config) if item.topic == "data.sources"]
     assert [item.status for item in findings] == ["problem"]
     assert f"{tmp_path}/nowhere.tsv: no such file" in findings[0].seen
+
+
+def test_stores_and_secrets_of_the_configuration_are_looked_at(ready, tmp_path, monkeypatch):
+    monkeypatch.delenv("TEST_WECOM", raising=False)
+    config = load_config(
+        [],
+        [
+            *ready,
+            f"student.checkpoint_store={tmp_path}/absent/run",
+            "alerts.wecom={token_variable: TEST_WECOM}",
+        ],
+    )
+    found = statuses(diagnose(config))
+    assert (found["student store"], found["alerts.wecom"]) == ("problem", "problem")
 
 
 def test_text_output_ends_with_a_summary(ready, tmp_path, output):

@@ -146,7 +146,9 @@ def test_run_without_a_command_is_a_usage_error(spot):
 
 def test_command_that_does_not_exist_rents_nothing(spot, world):
     code, _, told = spot("run", words=["teechar"])
-    assert (code, told) == (2, "run: 'teechar' cannot be run in the cloud; did you mean teacher?\n")
+    assert code == 2
+    assert told.startswith("run: 'teechar' cannot be run in the cloud")
+    assert told.endswith("; did you mean teacher?\n")
     assert world.instances == {}
 
 
