@@ -31,7 +31,7 @@ demo: $(READY)  ## The whole pipeline on a small real corpus, on CPU, in about t
 	@$(VENV_PYTHON) run.py demo
 
 test: $(READY_DEV)  ## The test suite, without what needs a GPU or is slow
-	@$(VENV_PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(VENV_PYTHON) -m pytest
 
 check: $(READY_DEV)  ## Format, lint, types, import contracts, shell scripts, generated documents
 	@$(VENV_PYTHON) -m ruff format --check .

@@ -22,7 +22,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -219,7 +218,7 @@ class Supervisor:
     def _run_once(self) -> End:
         before = last_step(self._folder)
         readable, writable = os.pipe()
-        tail: deque[bytes] = deque(maxlen=2)
+        tail = bytearray()
         # Its own session: Ctrl-C reaches it once, through here, and not a second time directly.
         self._child = subprocess.Popen(
             self._command,
@@ -240,7 +239,7 @@ class Supervisor:
             code,
             step if step is not None else before,
             newest_checkpoint(self._folder),
-            _last_line(b"".join(tail)),
+            _last_line(bytes(tail)),
         )
 
     def _code_when_asked(self, end: End) -> int:
@@ -314,11 +313,12 @@ def last_step(folder: Path) -> int | None:
     return max(steps, default=None)
 
 
-def _copy(readable: int, tail: deque[bytes]) -> None:
-    """Passes the run's words on to stderr, and remembers the last of them."""
+def _copy(readable: int, tail: bytearray) -> None:
+    """Passes the run's words on to stderr, and remembers the last `_READ_BYTES` of them."""
     with os.fdopen(readable, "rb", buffering=0) as file:
         while piece := file.read(_READ_BYTES):
-            tail.append(piece)
+            tail += piece  # a line may come in many pieces
+            del tail[:-_READ_BYTES]
             sys.stderr.buffer.write(piece)
             sys.stderr.buffer.flush()
 

@@ -96,6 +96,7 @@ def _run(service: ModelService, listener: socket.socket, settings: ServingConfig
             server_header=False,
         )
     )
+    listener.listen()  # who reads the next line may ask at once
     host, port = listener.getsockname()[:2]
     logger.info(
         "serving %s (%s) on http://%s:%d",

@@ -6,6 +6,7 @@ Every start takes the next line of FOLDER/plan: words that are done one after th
 
     step=N   logs step N              save=N   commits a checkpoint of step N
     say=X    prints X on stderr       exit=N   ends           (_ in X stands for a space)
+    stammer=X  prints X on stderr letter by letter
     kill     kills itself             wait     waits for a signal, saves step 99, ends with 75
 """
 
@@ -43,6 +44,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
+def stammer(text: str) -> None:
+    for letter in f"{text}\n".encode():
+        os.write(sys.stderr.fileno(), bytes([letter]))
+
+
 def wait_for_a_signal(folder: Path) -> None:
     asked: list[int] = []
 
@@ -67,6 +73,8 @@ def do(folder: Path, word: str) -> None:
         save(folder, int(value))
     elif name == "say":
         say(value.replace("_", " "))
+    elif name == "stammer":
+        stammer(value.replace("_", " "))
     elif name == "exit":
         sys.exit(int(value))
     elif name == "kill":

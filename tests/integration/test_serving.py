@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from tests.fakes.browser import find_browser, open_page
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "tests" / "golden" / "exported"
+HEADERS = {"Content-Type": "application/json"}
 
 
 def start(*overrides: str) -> tuple[subprocess.Popen[str], str]:
@@ -176,19 +178,14 @@ def test_sigterm_answers_what_is_under_way_and_ends_with_code_0():
     # Long enough that the signal comes while the model works.
     texts = [f"Where is the nearest hospital {n}?" for n in range(60)]
 
-    async def ask_and_stop():
-        async with httpx.AsyncClient(timeout=60) as client:
-            request = asyncio.create_task(
-                client.post(f"{address}/translate/batch", json={"texts": texts})
-            )
-            while "requests_total" not in (await client.get(f"{address}/metrics")).text:
-                pass
-            process.send_signal(signal.SIGTERM)
-            return await request
-
-    answer = asyncio.run(ask_and_stop())
-    assert answer.status_code == 200
-    assert len(answer.json()["translations"]) == 60
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+    connection.request("POST", "/translate/batch", json.dumps({"texts": texts}), HEADERS)
+    httpx.get(f"{address}/health")  # came later, so the request before it has been taken
+    process.send_signal(signal.SIGTERM)
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert len(json.loads(answer.read())["translations"]) == 60
+    connection.close()
     _, log = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Traceback" not in log

@@ -107,7 +107,7 @@ def test_text_output_falls_back_to_ascii(ready, tmp_path, output):
     run_doctor(load_config([], [*ready, f"data.sources=['{corpus}']"]), as_json=False)
     lines = text().splitlines()
     assert lines[0].startswith("+ Python ")
-    assert any("??.tsv: 1 file" in line for line in lines)
+    assert "??.tsv: 1 file" in " ".join(" ".join(lines).split())  # a long path breaks the line
 
 
 def test_findings_are_aligned_and_fit_the_width():

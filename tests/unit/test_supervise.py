@@ -232,3 +232,9 @@ def test_waits_grow_only_without_progress_and_crashes_end(sequence):
         assert verdict.exit_code is None
         assert verdict.wait_seconds == min(5.0 * 2**idle, 300.0)
         idle += 1
+
+
+def test_last_words_are_whole_in_however_many_pieces_they_come(tmp_path):
+    plan = ["stammer=" + "_".join(["boom"] * 40) + " exit=1"] * 3
+    _, words = run(tmp_path, plan, QUICK, "interruption.supervise.most_without_progress=1")
+    assert f"exit code 1 before its first step: {' '.join(['boom'] * 40)}" in words
