@@ -27,7 +27,7 @@ endif
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(READY)  ## The whole pipeline on a small real corpus, on CPU, in about ten minutes
+demo: $(READY)  ## The whole pipeline on a small real corpus, on CPU, in ten to fifteen minutes
 	@$(VENV_PYTHON) run.py demo
 
 test: $(READY_DEV)  ## The test suite, without what needs a GPU or is slow

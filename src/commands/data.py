@@ -95,7 +95,7 @@ COMMANDS = {
         add_arguments=json_argument,
     ),
     "demo": Command(
-        help="the whole pipeline on a small real corpus, in about ten minutes on a laptop",
+        help="the whole pipeline on a small real corpus, in ten to fifteen minutes on a laptop",
         reads_writes="Reads configs/demo.yaml. Writes runs/demo. A second call skips what is up to "
         "date.",
         examples=("demo", "demo --fresh"),

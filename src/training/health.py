@@ -215,8 +215,14 @@ def _rate_findings(measures: Measures, record: HealthRecord) -> Iterator[Finding
 
 
 def _spike(loss: float, record: HealthRecord, config: HealthConfig) -> float:
-    """How many times the usual a loss is; 0 where it does not rise enough to be a spike."""
+    """How many times the usual a loss is; 0 where it is no spike.
+
+    Windows are sorted by length, so batches differ by far more than noise: a loss that was seen
+    lately, or that rises by little, belongs to a hard batch.
+    """
     times = _times(loss, record.losses, config)
+    if times and loss <= max(record.losses):
+        return 0.0
     rise = loss - loss / times if times else 0.0
     return times if rise >= config.spike_least_rise else 0.0
 

@@ -88,7 +88,7 @@ def test_only_the_first_of_a_row_is_news():
     spike = replace(USUAL, loss=7.0)
     assert [judge(spike, record, CONFIG).is_news for _ in range(3)] == [True, False, False]
     assert not judge(USUAL, record, CONFIG).findings
-    assert judge(spike, record, CONFIG).is_news
+    assert judge(replace(spike, loss=8.0), record, CONFIG).is_news
 
 
 def test_counts_after_a_rollback_are_those_of_the_run():
