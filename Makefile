@@ -11,7 +11,7 @@ export UV
 VENV_PYTHON := .venv/bin/python
 READY := .venv/.ready-runtime
 READY_DEV := .venv/.ready-dev
-SHELL_SCRIPTS := $(shell find . -name .venv -prune -o -name '*.sh' -print) .ci/run
+SHELL_SCRIPTS := $(shell find . \( -name .venv -o -path ./runs \) -prune -o -name '*.sh' -print) .ci/run
 
 # A marker without a working interpreter (the system's Python was replaced) is no environment.
 ifneq ($(wildcard $(READY)),)
