@@ -31,7 +31,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import store_result, summarise
+from benchmarks.harness import print_stored, store_result, summarise
 from src.corpus.adequacy import Lexicon, learn
 from src.corpus.texts import Texts
 
@@ -245,9 +245,7 @@ def main() -> None:
         results=results,
         packages=["numba", "numpy"],
     )
-    for name, value in results.items():
-        print(f"{name:42} {value}")
-    print(f"stored {path}")
+    print_stored(results, path)
 
 
 if __name__ == "__main__":

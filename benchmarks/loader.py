@@ -29,7 +29,7 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 
-from benchmarks.harness import store_result, summarise
+from benchmarks.harness import print_stored, store_result, summarise
 from benchmarks.tokenise import shared_data, write_text
 from src.tokens.cache import TokenCache
 from src.tokens.prompts import build_prompt
@@ -172,9 +172,7 @@ def main() -> None:
         results=results,
         packages=["numpy", "paddlepaddle"],
     )
-    for name, summary in results.items():
-        print(f"{name:66} {summary}")
-    print(f"stored {path}")
+    print_stored(results, path)
 
 
 if __name__ == "__main__":

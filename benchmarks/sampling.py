@@ -232,13 +232,13 @@ def _take_worthiest(
 def sample(pool: TextPool, strategy: Strategy, tokens: Indices, share: float) -> Bools:
     """The choice of a strategy that has a share of all tokens."""
     size = round(len(tokens) * share)
-    chosen = np.concatenate(choose(pool, strategy, size, SEED))
+    chosen = np.concatenate(choose(pool, strategy, size, SEED).masks)
     for _ in range(TRIES):
         found = tokens[chosen].sum() / tokens.sum()
         if abs(found / share - 1) < CLOSE_ENOUGH:
             break
         size = round(size * share / found)
-        chosen = np.concatenate(choose(pool, strategy, size, SEED))
+        chosen = np.concatenate(choose(pool, strategy, size, SEED).masks)
     return chosen
 
 
@@ -274,7 +274,7 @@ def costs(corpus: Corpus, share: float, repeats: int) -> dict[str, Any]:
     """Processor microseconds per candidate, one thread."""
     pool, count = corpus.pool, len(corpus.scores)
     size = round(count * share)
-    masks = choose(pool, "random", size, SEED)
+    masks = choose(pool, "random", size, SEED).masks
 
     def extract() -> None:
         for block in range(pool.block_count):

@@ -34,7 +34,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tiktoken
 
-from benchmarks.harness import seconds_of, store_result, summarise
+from benchmarks.harness import print_stored, seconds_of, store_result, summarise
 from benchmarks.varied_corpus import Pair, read_pairs, vary
 from src.tasks.engine import Engine
 from src.tokens.cache import MANIFEST
@@ -245,9 +245,7 @@ def main() -> None:
         results=results,
         packages=["numba", "numpy", "pyarrow", "tokenizers", "tiktoken", "paddlenlp"],
     )
-    for name, summary in results.items():
-        print(f"{name:42} {summary}")
-    print(f"stored {path}")
+    print_stored(results, path)
 
 
 if __name__ == "__main__":

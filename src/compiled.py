@@ -32,13 +32,22 @@ Function = TypeVar("Function", bound=Callable[..., object])
 _OLD_SECONDS = 24 * 3600
 _SOURCES = Path(__file__).parent
 _IMPORT = re.compile(rb"^from (src(?:\.\w+)+) import", re.MULTILINE)
-_COMPILES = re.compile(rb"^@(?:compiled|inlined)$", re.MULTILINE)
+_COMPILES = re.compile(rb"^@(?:compiled|compiled_part|inlined)$", re.MULTILINE)
 
 
 def compiled(function: Function) -> Function:
     """A function of arrays and numbers as machine code; as it is when NUMBA_DISABLE_JIT is set."""
     _use_own_cache()
     return cast("Function", numba.njit(cache=True, nogil=True)(function))
+
+
+def compiled_part(function: Function) -> Function:
+    """A function that compiled functions call; called from Python, it runs as Python.
+
+    The ways into a compiled function from Python take longer to compile than most functions do:
+    one of a few lines compiles in half the time without them. It is not kept by itself either.
+    """
+    return numba.extending.register_jitable(nogil=True, no_cfunc_wrapper=True)(function)
 
 
 def inlined(function: Function) -> Function:
@@ -57,9 +66,15 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
+def machine_code_folder() -> Path:
+    """Where the machine code of these sources is kept."""
+    _use_own_cache()
+    return Path(numba.config.CACHE_DIR)  # type: ignore[attr-defined]  # made at import
+
+
 def is_first_run() -> bool:
-    """Whether no machine code of these sources is here yet: compiling all takes about a minute."""
-    return not any(Path(numba.config.CACHE_DIR).rglob("*.nbi"))  # type: ignore[attr-defined]
+    """Whether no machine code of these sources is here yet."""
+    return not any(machine_code_folder().rglob("*.nbi"))
 
 
 @cache

@@ -16,7 +16,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.compiled import is_first_run
 from src.config import config_to_yaml
 from src.corpus import shards
 from src.corpus.assemble import assemble
@@ -36,6 +35,7 @@ from src.corpus.work_units import (
     process_unit,
 )
 from src.errors import DataError
+from src.first_run import make_machine_code
 from src.languages import corpus_pairs
 from src.schema import Config, SourceConfig
 from src.tasks.engine import Engine
@@ -97,8 +97,11 @@ class DataProcessor:
             if (report := self._folder.finished_report(fingerprint)) is not None:
                 logger.info("%s is up to date, nothing to do", self._folder.path)
                 return report
+            self._engine.prepare(__name__)
             tokenizer = self._load_tokenizer()
             units = self._plan(sources)
+            self._phases.start("compiling")
+            make_machine_code(self._data, self._engine.workers)
             self._process_units(units)
             report = assemble(
                 units,
@@ -155,8 +158,6 @@ class DataProcessor:
             len(units),
             f", {len(units) - len(missing)} of them done before" if found else "",
         )
-        if missing and is_first_run():
-            logger.info("compiling for this machine, once: about a minute before the first pairs")
         progress = Progress("filtering", total, done=found)
         for unit, _ in self._engine.run(process_unit, missing, describe=str):
             progress.add(unit.count)

@@ -82,12 +82,13 @@ def boilerplate(left: Texts, right: Texts, languages: tuple[str, str]) -> NDArra
     ]
     if not known:
         return scores
-    # Nearly all pairs leave at these questions, which cost a tenth of a microsecond.
+    # Nearly all pairs leave at the first two questions.
     short = np.flatnonzero(_is_short(left) & _is_short(right))
-    for row in _matching(short, known, _PAGE).tolist():
+    either = {language: f"(?:{phrases})|{_ENTRY}" for language, phrases in _PAGE.items()}
+    rows = _matching(short, known, either)
+    for row in _matching(rows, known, _PAGE).tolist():
         scores[row] = min(_page_share(texts[row], language) for texts, language in known)
-    menus = dict.fromkeys(_PAGE, _ENTRY)
-    for row in _matching(short, known, menus).tolist():
+    for row in _matching(rows, known, dict.fromkeys(_PAGE, _ENTRY)).tolist():
         menu = min(_menu_share(texts[row]) for texts, _ in known)
         scores[row] = max(scores[row], menu)
     return scores

@@ -195,7 +195,7 @@ class Decisions:
         data, verdicts = self._data, self.result.verdicts
         pool = Candidates(self._corpus, alive, self._adequacy)
         progress = Progress("sampling", int(np.count_nonzero(alive)))
-        chosen = choose(
+        choice = choose(
             pool,
             data.sample_strategy,
             size,
@@ -203,21 +203,28 @@ class Decisions:
             workers=self._engine.workers,
             progress=progress.add,
         )
-        for rows, is_chosen in zip(pool.positions(), chosen, strict=True):
+        for rows, is_chosen in zip(pool.positions(), choice.masks, strict=True):
             verdicts[rows[~is_chosen]] = Verdict.SAMPLED_OUT
         self.result.sampling = {
             "strategy": data.sample_strategy,
             "wanted": data.sample_size,
             "candidates": self.result.sampling.get("candidates", 0) + int(np.count_nonzero(alive)),
             "chosen": self.result.sampling.get("chosen", 0) + size,
+            "gates": self.result.sampling.get("gates", {}),
         }
+        if choice.gate is not None:
+            self.result.sampling["gates"]["-".join(languages)] = {
+                "candidates": int(np.count_nonzero(alive)),
+                "left_out": choice.gate.left_out,
+                "lowest_score": choice.gate.lowest,
+            }
         held_out = self._texts(
             self._corpus.rows_of(languages)
             & ((verdicts == Verdict.DEV) | (verdicts == Verdict.TEST))
         )
         if not self.result.coverage and len(held_out[0]):
             self.result.coverage = coverage(
-                pool, chosen, *held_out, seed=data.seed, workers=self._engine.workers
+                pool, choice.masks, *held_out, seed=data.seed, workers=self._engine.workers
             )
 
     def _texts(self, mask: Mask) -> tuple[Texts, Texts]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.folding import (
     ASCII_DIGIT,
     CODE_MASK,
@@ -43,14 +43,14 @@ _PLANES = 20
 _MAX_UNITS = (1 << _PLANES) - 1
 
 
-@compiled
+@compiled_part
 def _extended(state: np.uint64, code: np.uint64) -> np.uint64:
     """The hash of a text with one more character."""
     state = (state ^ code) * _MULTIPLIER
     return state ^ (state >> _HALF)
 
 
-@compiled
+@compiled_part
 def fold_text(
     data: Bytes, begin: Int, end: Int, entries: Entries, expansions: Entries, folded: Entries
 ) -> tuple[Int, np.uint32]:
@@ -89,7 +89,7 @@ def fold_text(
     return np.int64(length), seen
 
 
-@compiled
+@compiled_part
 def keep(folded: Entries, length: Int, wanted: np.uint32, but: np.uint32, kept: Entries) -> Int:
     """Copies the entries that have a flag of `wanted` and none of `but`; returns how many."""
     count = _NOTHING
@@ -100,7 +100,7 @@ def keep(folded: Entries, length: Int, wanted: np.uint32, but: np.uint32, kept: 
     return np.int64(count)
 
 
-@compiled
+@compiled_part
 def keep_signs(folded: Entries, length: Int, kept: Entries) -> Int:
     """Copies letters, digits and the signs that count; returns how many."""
     count, before = _NOTHING, _NONE
@@ -118,7 +118,7 @@ def keep_signs(folded: Entries, length: Int, kept: Entries) -> Int:
     return np.int64(count)
 
 
-@compiled
+@compiled_part
 def digest(kept: Entries, count: Int) -> np.uint64:
     """The hash of entries, three at a time; overwrites the two places after them."""
     kept[count] = kept[count + 1] = 0
@@ -132,7 +132,7 @@ def digest(kept: Entries, count: Int) -> np.uint64:
     return mix(state)
 
 
-@compiled
+@compiled_part
 def hash_side(
     folded: Entries, length: Int, seen: np.uint32, kept: Entries
 ) -> tuple[np.uint64, np.uint64, np.uint64]:
@@ -156,7 +156,7 @@ def hash_side(
     return letters, exact, undigited
 
 
-@compiled
+@compiled_part
 def add_units(folded: Entries, length: Int, salt: np.uint64, planes: Hashes, count: Int) -> Int:
     """Counts the bits of the hashes of a text's units.
 
@@ -190,7 +190,7 @@ def add_units(folded: Entries, length: Int, salt: np.uint64, planes: Hashes, cou
     return count
 
 
-@compiled
+@compiled_part
 def _add(carry: np.uint64, planes: Hashes, count: Int) -> Int:
     if count == _MAX_UNITS:
         return count
@@ -201,7 +201,7 @@ def _add(carry: np.uint64, planes: Hashes, count: Int) -> Int:
     return count + 1
 
 
-@compiled
+@compiled_part
 def majority(planes: Hashes, count: Int) -> np.uint64:
     """The bits that are set in more than half of `count` hashes; empties the planes."""
     half = count // 2
@@ -266,7 +266,7 @@ def hash_pairs(
             keys[4, row] = simhash if units else keys[2, row]
 
 
-@compiled
+@compiled_part
 def _longest(offsets: Offsets) -> Int:
     longest = 0
     for row in range(len(offsets) - 1):

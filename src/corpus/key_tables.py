@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.mixing import mix
 
 Hashes = NDArray[np.uint64]
@@ -118,7 +118,7 @@ def choose(keys: Hashes, chosen: Mask, part: Part) -> Mask:
     return found
 
 
-@compiled
+@compiled_part
 def is_in(key: np.uint64, part: Part) -> bool:
     """Whether a key belongs to a part."""
     if part.shift == _WORD_BITS:
@@ -126,7 +126,7 @@ def is_in(key: np.uint64, part: Part) -> bool:
     return bool((key * _PART_MULTIPLIER) >> np.uint64(part.shift) == np.uint64(part.number))
 
 
-@compiled
+@compiled_part
 def _place(key: np.uint64, keys: Hashes, counts: Counts) -> np.uint64:
     """Where a key is, or where it would be."""
     last = np.uint64(len(keys) - 1)

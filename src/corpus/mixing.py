@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled_part
 
 _FIRST_SHIFT, _SECOND_SHIFT, _LAST_SHIFT = np.uint64(30), np.uint64(27), np.uint64(31)
 _FIRST_FACTOR = np.uint64(0xBF58476D1CE4E5B9)
@@ -24,7 +24,7 @@ def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> _LAST_SHIFT)
 
 
-@compiled
+@compiled_part
 def mix(value: np.uint64) -> np.uint64:
     """The same for one value, within compiled loops."""
     value = (value ^ (value >> _FIRST_SHIFT)) * _FIRST_FACTOR

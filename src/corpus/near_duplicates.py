@@ -15,7 +15,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.dedup import PART_ROWS, surplus
 from src.corpus.key_tables import choose, parts
 from src.corpus.keys import NEAR, KeyColumns
@@ -148,7 +148,7 @@ def _compare(
         heads[chain] = row
 
 
-@compiled
+@compiled_part
 def _bit_count(word: np.uint64) -> Int:
     word -= (word >> _ONE) & _ONES
     word = (word & _TWOS) + ((word >> _TWO) & _TWOS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled_part
 from src.corpus.texts import Bytes
 
 Codes = NDArray[np.uint32]
@@ -32,7 +32,7 @@ _ENDS = (0x80, 0x800, 0x10000)
 _LEADS = (0xC0, 0xE0, 0xF0)
 
 
-@compiled
+@compiled_part
 def code_point(data: Bytes, place: np.uint64, end: np.uint64) -> tuple[np.uint64, np.uint64]:
     """The code point at `place` and the place after it.
 
@@ -59,12 +59,12 @@ def code_point(data: Bytes, place: np.uint64, end: np.uint64) -> tuple[np.uint64
     return _REPLACEMENT, place + ONE
 
 
-@compiled
+@compiled_part
 def _tail(data: Bytes, place: np.uint64) -> np.uint64:
     return np.uint64(data[place]) & _SIX_BITS
 
 
-@compiled
+@compiled_part
 def decode(data: Bytes, begin: Int, end: Int, codes: Codes) -> Int:
     """Reads a text of at most `len(codes)` bytes into `codes`; returns how many code points."""
     length, place, stop = START, np.uint64(begin), np.uint64(end)
@@ -75,7 +75,7 @@ def decode(data: Bytes, begin: Int, end: Int, codes: Codes) -> Int:
     return length
 
 
-@compiled
+@compiled_part
 def encode(codes: Codes, length: Int, target: Bytes, begin: Int) -> Int:
     """Writes the first `length` code points from `begin` on; returns the place after them.
 

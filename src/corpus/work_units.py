@@ -15,6 +15,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,8 @@ from src.corpus.shards import flush_folder
 from src.corpus.unit_files import ScoredBlock, UnitCounts, UnitWriter
 from src.errors import DataError
 from src.languages import corpus_pairs
-from src.schema.data import DataConfig, FiltersConfig, NormaliseConfig
+from src.schema.data import DataConfig, FiltersConfig, NormaliseConfig, SourceConfig
+from src.tasks.engine import available_cores
 
 # Raise when the same input and settings would give another result than before.
 _RESULT_VERSION = 2
@@ -111,9 +113,15 @@ def plan_units(data: DataConfig, work_folder: Path) -> list[WorkUnit]:
     settings = UnitSettings.of(data)
     pairs = corpus_pairs(data.language_pairs)
     units = []
-    for source, name in zip(data.sources, source_names(data.sources), strict=True):
-        languages = readers.source_languages(source, pairs)
-        for table in open_tables(source, name, data.chunk_size, languages):
+
+    def look_through(source: SourceConfig, name: str) -> list[Table]:
+        return open_tables(source, name, data.chunk_size, readers.source_languages(source, pairs))
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        tables_of = pool.map(look_through, data.sources, source_names(data.sources))
+        opened = list(zip(data.sources, tables_of, strict=True))
+    for source, tables in opened:
+        for table in tables:
             for first, count in table.ranges(data.chunk_size):
                 digest = _fingerprint(table, first, count, data.chunk_size, settings)
                 folder = work_folder / digest

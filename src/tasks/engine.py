@@ -54,6 +54,11 @@ class Engine:
         """Workers for what is done on this machine alone."""
         return self.num_workers or available_cores()
 
+    def prepare(self, module: str) -> None:
+        """Begins to start what will run tasks that need a module; returns at once."""
+        if self.kind == "processes" and self.workers > 1:
+            processes.start_server(module)
+
     def run(
         self,
         function: Callable[[Task], Result],

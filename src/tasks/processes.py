@@ -13,7 +13,9 @@ import resource
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Generic, TypeVar
@@ -89,6 +91,19 @@ def run_tasks(
             worker.pipe.close()
 
 
+def start_server(module: str) -> None:
+    """Starts the process that workers are forked from, and returns at once.
+
+    It takes seconds to import what tasks need, which this process may use for something else.
+
+    Args:
+        module: What the tasks to come need.
+    """
+    with _deaf_to_interrupts():
+        _context(module)
+        forkserver.ensure_running()
+
+
 def peak_memory_bytes() -> int:
     """Largest resident memory this process has had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
@@ -98,15 +113,23 @@ def _start(function: Callable[[Task], Result]) -> _Worker[Task]:
     context = _context(function.__module__)
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(function, theirs), daemon=True)
-    # Ctrl-C reaches the whole process group; the parent decides what it means. The new process
-    # inherits the mask, so it is deaf from its first instruction on.
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with _deaf_to_interrupts():
         process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
     theirs.close()  # else the end of the worker would not end its pipe
     return _Worker(process, ours, [])
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ctrl-C reaches the whole process group; the parent decides what it means.
+
+    A process that is started here inherits the mask: it is deaf from its first instruction on.
+    """
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def _context(module: str) -> ForkServerContext:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.adequacy.pieces import Piece, Side
 from src.corpus.adequacy.tally import (
     COUNT_MASK,
@@ -170,7 +170,7 @@ def _add_up(side: Numbered, totals: Counts) -> None:
             totals[side.numbers[place]] += 1
 
 
-@compiled
+@compiled_part
 def _is_drawn(key: np.uint64, number: int, draw_below: Units) -> bool:
     return bool(mix(key + np.uint64(number)) >> _DRAW_SHIFT < draw_below[number])
 
@@ -256,7 +256,7 @@ def _choose_partners(
         _insert(right.numbers[other], right.strengths[other], one, strength)
 
 
-@compiled
+@compiled_part
 def _insert(
     numbers: Numbers, strengths: NDArray[np.float32], number: int, strength: np.float32
 ) -> None:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.adequacy.evidence import (
     CLASSES,
     Classes,
@@ -124,7 +124,7 @@ def _hashes(side: Side) -> Units:
     return hashes
 
 
-@compiled
+@compiled_part
 def _units_of(side: Side, row: int) -> Units:
     return side.units[side.starts[row] : side.starts[row] + side.counts[row]]
 

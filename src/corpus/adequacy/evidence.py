@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled_part, read_only
 from src.corpus.adequacy.associations import Numbers, Partners
 from src.corpus.adequacy.units import KINDS, MAX_UNITS, NUMBER, UNIT_BITS, Units
 from src.corpus.adequacy.vocabulary import Slots, find_unit, make_slots
@@ -121,21 +121,21 @@ def _side_table(
     links = renumbered[numbers[filled]].astype(np.uint32) << np.uint32(_BIN_BITS) | bins
     certainty = np.clip(partners.certainty[kept] * _CERTAINTIES, 0, _CERTAINTIES - 1)
     alone = (_STRENGTHS + certainty.astype(np.int64)).astype(np.uint8)
-    return SideTable(make_slots(units), starts, links, alone)
+    return SideTable(*map(read_only, (make_slots(units), starts, links, alone)))
 
 
-@compiled
+@compiled_part
 def is_of_number(unit_class: int) -> bool:
     """Whether the class is one of words with digits."""
     return unit_class // _OF_A_KIND == NUMBER
 
 
-@compiled
+@compiled_part
 def _copy_slot(unit: np.uint64) -> int:
     return int(np.int64(unit >> np.uint64(2))) % _COPY_SLOTS
 
 
-@compiled
+@compiled_part
 def _mark(units: Units, slots: Slots, side: SideScratch) -> None:
     for place in range(len(units)):
         number = find_unit(slots, units[place])
@@ -146,7 +146,7 @@ def _mark(units: Units, slots: Slots, side: SideScratch) -> None:
             side.copies[_copy_slot(units[place])] = units[place]
 
 
-@compiled
+@compiled_part
 def _unmark(units: Units, side: SideScratch) -> None:
     for place in range(len(units)):
         if side.numbers[place] >= 0:
@@ -155,7 +155,7 @@ def _unmark(units: Units, side: SideScratch) -> None:
             side.copies[_copy_slot(units[place])] = 0
 
 
-@compiled
+@compiled_part
 def _class_of_known(number: int, table: SideTable, opposite: NDArray[np.uint8]) -> int:
     for link in table.links[table.starts[number] : table.starts[number + 1]]:
         if opposite[link >> np.uint32(_BIN_BITS)]:
@@ -163,7 +163,7 @@ def _class_of_known(number: int, table: SideTable, opposite: NDArray[np.uint8]) 
     return int(table.alone[number])
 
 
-@compiled
+@compiled_part
 def _classify(
     units: Units, table: SideTable, side: SideScratch, opposite: SideScratch, classes: Classes
 ) -> int:
@@ -188,7 +188,7 @@ def _classify(
     return count
 
 
-@compiled
+@compiled_part
 def classify_pair(
     left_units: Units,
     right_units: Units,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled, read_only
+from src.compiled import compiled, compiled_part, read_only
 from src.corpus.adequacy.calibration import LEAST_UNITS, PRIOR, Calibration
 from src.corpus.adequacy.evidence import (
     CLASSES,
@@ -198,7 +198,7 @@ def _hash(array: NDArray[Any]) -> str:
     return hashlib.sha256(array.tobytes()).hexdigest()
 
 
-@compiled
+@compiled_part
 def _weigh(classes: NDArray[np.uint8], odds: Scores) -> tuple[float, int]:
     """A side's evidence, and how many units but numbers say something; as `calibration` has it."""
     total, units, words = 0.0, 0, 0

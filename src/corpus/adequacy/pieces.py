@@ -7,7 +7,7 @@ boilerplate does not teach the lexicon more than text does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -74,9 +74,25 @@ class Piece(NamedTuple):
 def read_pieces(pairs: Pairs, executor: Executor, workers: int) -> Iterator[Piece]:
     """The sample in its order, at most `PIECE_ROWS` pairs a piece, without surplus repeats.
 
+    With several workers the next piece is read while one is used.
+
     Raises:
         ValueError: If two columns of the sample have different lengths.
     """
+    pieces = _pieces(pairs, executor, workers)
+    return _ahead(pieces) if workers > 1 else pieces
+
+
+def _ahead(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """The same pieces, each but the first made by another thread while its forerunner is used."""
+    with ThreadPoolExecutor(1) as reader:
+        waiting = reader.submit(next, pieces, None)
+        while (piece := waiting.result()) is not None:
+            waiting = reader.submit(next, pieces, None)
+            yield piece
+
+
+def _pieces(pairs: Pairs, executor: Executor, workers: int) -> Iterator[Piece]:
     repeats = np.zeros(_REPEAT_CELLS, np.uint8)
     for left, right in pairs():
         if len(left) != len(right):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.adequacy.units import UNIT_BITS, Units
 
 Table = NDArray[np.uint64]
@@ -70,7 +70,7 @@ def count_key(cells: Cells, key: np.uint64) -> None:
         cells[at] -= _ONE
 
 
-@compiled
+@compiled_part
 def fetch_region(cells: Cells) -> np.uint64:
     """Brings a region into the cache: read in order it comes at the speed of a copy.
 

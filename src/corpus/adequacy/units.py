@@ -12,8 +12,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.texts import Bytes
+from src.corpus.utf8 import code_point
 
 Units = NDArray[np.uint64]
 Fold = NDArray[np.uint32]
@@ -28,10 +29,12 @@ MAX_UNITS = (2 * MAX_BYTES + 2) // 3
 """Units in so many bytes, see `most_units`."""
 
 _PLANE = 0x10000
-_FIRST_IDEOGRAPH_BEYOND = 0x20000  # the second and third plane hold nothing but Han characters
+# The second and third plane hold nothing but Han characters.
+_PLANE_END, _FIRST_IDEOGRAPH_BEYOND = np.uint64(_PLANE), np.uint64(0x20000)
 # How the fold table marks a character: its folded code in the low 16 bits, then what it is.
 _LETTER, _DIGIT, _UNSPACED = 1 << 16, 2 << 16, 3 << 16
-_CODE = 0xFFFF
+_LOW_CODE = np.uint64(0xFFFF)
+_CONTINUATION_MASK, _CONTINUATION = 0xC0, 0x80
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _NO_WORD = np.uint64(0)
@@ -87,7 +90,7 @@ def most_units(size: NDArray[np.int64]) -> NDArray[np.int64]:
     return (2 * size + 2) // 3
 
 
-@compiled
+@compiled_part
 def hashed_units(units: Units, start: np.uint64) -> np.uint64:
     """A hash of units in their order."""
     value = start
@@ -96,28 +99,29 @@ def hashed_units(units: Units, start: np.uint64) -> np.uint64:
     return value ^ (value >> _SHIFT)
 
 
-@compiled
+@compiled_part
 def _unit(state: np.uint64, kind: int) -> np.uint64:
     state = (state ^ (state >> _SHIFT)) * _MULTIPLIER
     return (state >> _HASH_SHIFT) << _KIND_SHIFT | np.uint64(kind)
 
 
-@compiled
-def _entry_beyond_ascii(data: Bytes, place: int, width: int, fold: Fold) -> np.uint32:
-    """The table's entry of a character of two, three or four bytes."""
-    code = np.int64(data[place]) & (0x7F >> width)
-    for following in range(place + 1, place + width):
-        code = code << 6 | np.int64(data[following]) & 0x3F
-    if code < _PLANE:
-        return np.uint32(fold[code])
-    # Beyond the basic plane there are Han characters, and emoji and rarities, which separate.
-    return np.uint32(_UNSPACED | code & _CODE if code >= _FIRST_IDEOGRAPH_BEYOND else 0)
+@compiled_part
+def _entry_beyond(code: np.uint64) -> np.uint32:
+    """What the table would say of a character beyond the basic plane.
+
+    There are Han characters, and emoji and rarities, which separate.
+    """
+    if code < _FIRST_IDEOGRAPH_BEYOND:
+        return np.uint32(0)
+    return np.uint32(_UNSPACED | np.int64(code & _LOW_CODE))
 
 
-@compiled
-def _width(first: int) -> int:
-    """Bytes of a character by its first."""
-    return 1 + (first >= 0xC0) + (first >= 0xE0) + (first >= 0xF0)  # noqa: PLR2004
+@compiled_part
+def _last_boundary(data: Bytes, begin: int, end: int) -> int:
+    """The end of the last whole character of `data[begin:end]`, which may be cut anywhere."""
+    while begin < end < len(data) and data[end] & _CONTINUATION_MASK == _CONTINUATION:
+        end -= 1
+    return end
 
 
 @compiled
@@ -137,16 +141,10 @@ def read_units(data: Bytes, begin: int, end: int, fold: Fold, units: Units) -> i
     count, room = 0, len(units)
     word, kind = _NO_WORD, WORD
     previous = _NO_WORD  # the unspaced character right before
-    place = begin
-    while place < end and count < room:
-        width = _width(data[place])
-        if width == 1:
-            entry = fold[data[place]]
-        elif place + width <= end:
-            entry = _entry_beyond_ascii(data, place, width, fold)
-        else:
-            break
-        place += width
+    place, stop = np.uint64(begin), np.uint64(_last_boundary(data, begin, end))
+    while place < stop and count < room:
+        code, place = code_point(data, place, stop)
+        entry = fold[code] if code < _PLANE_END else _entry_beyond(code)
         if 0 < entry < _UNSPACED:
             word = ((word if word else _START) ^ np.uint64(entry)) * _MULTIPLIER
             kind = NUMBER if entry >= _DIGIT else kind

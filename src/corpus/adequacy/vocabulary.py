@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.adequacy.tally import COUNT_MASK, KEY_SHIFT, Table
 from src.corpus.adequacy.units import Units
 
@@ -55,7 +55,7 @@ def make_slots(units: Units) -> Slots:
     return slots
 
 
-@compiled
+@compiled_part
 def _first_slot(unit: np.uint64, mask: int) -> int:
     # A unit is a hash already, but for the bits of its kind.
     return int(np.int64(unit >> np.uint64(2))) & mask
@@ -71,7 +71,7 @@ def _fill_slots(units: Units, slots: Slots) -> None:
         slots[slot] = units[number] << KEY_SHIFT | np.uint64(number + 1)
 
 
-@compiled
+@compiled_part
 def find_unit(slots: Slots, unit: np.uint64) -> int:
     """The unit's number, -1 if it has none."""
     mask = len(slots) - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.texts import Bytes, Offsets, Texts
 from src.corpus.utf8 import Int
 
@@ -47,7 +47,7 @@ def _fill(
     copy_bytes(data, offsets[start], offsets[last], target, places[start])
 
 
-@compiled
+@compiled_part
 def copy_bytes(data: Bytes, begin: Int, end: Int, target: Bytes, place: Int) -> Int:
     """Copies the bytes from `begin` to `end`; returns the place after them in `target`."""
     # Unsigned places let the compiler copy many bytes at once.

@@ -11,7 +11,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.texts import Bytes, Offsets, Texts
 
 Mask = NDArray[np.bool_]
@@ -54,7 +54,7 @@ def _find(data: Bytes, offsets: Offsets, found: Mask) -> None:
             found[row] = _is_marker(data[place], data[place + 1], data[place + 2], data[place + 3])
 
 
-@compiled
+@compiled_part
 def _is_marker(first: int, second: int, third: int, fourth: int) -> bool:
     if first in (_HYPHEN, _STAR):
         return second == _SPACE
@@ -70,7 +70,7 @@ def _is_marker(first: int, second: int, third: int, fourth: int) -> bool:
     return _A <= first <= _Z and second == _CLOSE
 
 
-@compiled
+@compiled_part
 def _is_digit(byte: int) -> bool:
     return _0 <= byte <= _9
 

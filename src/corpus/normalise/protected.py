@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled_part
 from src.corpus.normalise.rules import TABLE_SIZE
 from src.corpus.utf8 import Bool, Codes, Int
 
@@ -28,7 +28,7 @@ _TYPOGRAPHIC_FIRST, _TYPOGRAPHIC_LAST = 0x2000, 0x200A
 _A, _Z, _CASE = ord("a"), ord("z"), ord("a") - ord("A")
 
 
-@compiled
+@compiled_part
 def is_white(code: Int) -> Bool:
     """`str.isspace`."""
     if code < _ASCII_END:
@@ -39,13 +39,13 @@ def is_white(code: Int) -> Bool:
     return _TYPOGRAPHIC_FIRST <= code <= _TYPOGRAPHIC_LAST or code in _WIDE_SPACES
 
 
-@compiled
+@compiled_part
 def is_word(code: Int, letters: Letters) -> Bool:
     r"""`\w` of regular expressions."""
     return code == _UNDERSCORE or (code < TABLE_SIZE and letters[code])
 
 
-@compiled
+@compiled_part
 def next_protected(codes: Codes, begin: Int, length: Int, letters: Letters) -> tuple[Int, Int]:
     """The next protected piece.
 
@@ -84,12 +84,12 @@ def next_protected(codes: Codes, begin: Int, length: Int, letters: Letters) -> t
     return length, length
 
 
-@compiled
+@compiled_part
 def _is_latin(code: Int) -> Bool:
     return _A <= code <= _Z or _A <= code + _CASE <= _Z
 
 
-@compiled
+@compiled_part
 def _code_end(codes: Codes, place: Int, length: Int) -> Int:
     """The end of what ticks at `place` enclose; `place` where they enclose nothing."""
     inside = place
@@ -105,7 +105,7 @@ def _code_end(codes: Codes, place: Int, length: Int) -> Int:
     return end
 
 
-@compiled
+@compiled_part
 def _address_end(codes: Codes, place: Int, length: Int) -> Int:
     """The end of an address whose `://` is at `place`; `place` where there is none."""
     is_address = (
@@ -123,7 +123,7 @@ def _address_end(codes: Codes, place: Int, length: Int) -> Int:
     return end
 
 
-@compiled
+@compiled_part
 def _role_end(codes: Codes, place: Int, length: Int, letters: Letters) -> tuple[Int, Int]:
     """The end of a role at `place`, or `place`; and from where on another may begin."""
     tick = place + 1
@@ -138,7 +138,7 @@ def _role_end(codes: Codes, place: Int, length: Int, letters: Letters) -> tuple[
     return place, tick
 
 
-@compiled
+@compiled_part
 def _bracket_end(codes: Codes, place: Int, length: Int, closing: Int) -> Int:
     """The end of brackets that hold no other; `place` where they do not close."""
     opening = codes[place]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.normalise.columns import copy_bytes
 from src.corpus.normalise.protected import Letters, is_word, next_protected
 from src.corpus.normalise.rules import (
@@ -82,7 +82,7 @@ def rewrite(
         places[row + 1], changes[row] = _row(text, suspect, tables, codes, target, places[row])
 
 
-@compiled
+@compiled_part
 def _row(
     text: tuple[Bytes, Int, Int],
     suspect: Int,
@@ -110,7 +110,7 @@ def _row(
     return copy_bytes(data, begin, end, target, place), 0
 
 
-@compiled
+@compiled_part
 def _rewrite_characters(
     codes: Codes, length: Int, suspect: Int, replacements: Words
 ) -> tuple[Int, Int]:
@@ -124,7 +124,7 @@ def _rewrite_characters(
     return length, changed
 
 
-@compiled
+@compiled_part
 def _replace(
     codes: Codes,
     length: Int,
@@ -153,7 +153,7 @@ def _replace(
     return kept, changed
 
 
-@compiled
+@compiled_part
 def _simplify(codes: Codes, length: Int, replacements: Words) -> Bool:
     """Converts Traditional characters one by one; whether there were any."""
     is_changed = False
@@ -165,13 +165,13 @@ def _simplify(codes: Codes, length: Int, replacements: Words) -> Bool:
     return is_changed
 
 
-@compiled
+@compiled_part
 def _entry(code: Int) -> Int:
     """The place of a code point in a table."""
     return code if code < TABLE_SIZE else np.int64(TABLE_SIZE)
 
 
-@compiled
+@compiled_part
 def _is_emoji(code: Int) -> Bool:
     """Whether a zero-width joiner may follow, to build one picture out of two."""
     is_emoji: Bool = False
@@ -180,7 +180,7 @@ def _is_emoji(code: Int) -> Bool:
     return is_emoji
 
 
-@compiled
+@compiled_part
 def widen(codes: Codes, length: Int, bits: Words, letters: Letters) -> Bool:
     """Makes punctuation after Chinese characters wide, outside of code; whether any changed."""
     is_changed, begin = False, START
@@ -203,7 +203,7 @@ def widen(codes: Codes, length: Int, bits: Words, letters: Letters) -> Bool:
     return is_changed
 
 
-@compiled
+@compiled_part
 def _wide(code: Int) -> Int:
     for place in range(len(_NARROW_MARKS)):
         if code == _NARROW_MARKS[place]:
@@ -211,7 +211,7 @@ def _wide(code: Int) -> Int:
     return 0
 
 
-@compiled
+@compiled_part
 def _may_widen(code: Int, before: Int, following: Int, letters: Letters) -> Bool:
     is_stop_like = following in (_SLASH, _BACKSLASH)
     if code in (_QUESTION, _EXCLAMATION):

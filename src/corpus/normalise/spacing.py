@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled_part
 from src.corpus.normalise.rules import CLOSED_GAP, GAP, SPACES_REPAIR, SPACING, TABLE_SIZE, Words
 from src.corpus.texts import Bytes
 from src.corpus.utf8 import ONE, Bool, Int, code_point
@@ -21,7 +21,7 @@ _BEFORE_GAP, _AFTER_GAP, _NO_BITS = np.uint32(2 * GAP), np.uint32(CLOSED_GAP), n
 _NOTHING, _TWO = np.uint64(0), np.uint64(2)
 
 
-@compiled
+@compiled_part
 def tidy_spaces(
     text: tuple[Bytes, Int, Int],
     bits: Words,
@@ -71,7 +71,7 @@ def tidy_spaces(
     return np.int64(out), changed
 
 
-@compiled
+@compiled_part
 def _is_gap(
     data: Bytes, begin: np.uint64, at: np.uint64, after: np.uint64, stop: np.uint64, bits: Words
 ) -> Bool:

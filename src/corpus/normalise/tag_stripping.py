@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.folding import letter_table
 from src.corpus.normalise.columns import copy_bytes
 from src.corpus.normalise.protected import Letters, is_white
@@ -94,7 +94,7 @@ def _strip(
         is_changed[row] = places[row + 1] - places[row] != length
 
 
-@compiled
+@compiled_part
 def _mark_certain(text: Text, tags: Tags, count: Int, shared: np.uint64) -> Int:
     """Leaves out shared tags, marks those that certainly are markup; returns how many are left."""
     kept = START
@@ -109,7 +109,7 @@ def _mark_certain(text: Text, tags: Tags, count: Int, shared: np.uint64) -> Int:
     return kept
 
 
-@compiled
+@compiled_part
 def _mark_paired(tags: Tags, count: Int) -> None:
     """Marks tags that open and close one another."""
     is_open = np.zeros(MAX_TAGS, np.int64)
@@ -126,7 +126,7 @@ def _mark_paired(tags: Tags, count: Int) -> None:
                 break
 
 
-@compiled
+@compiled_part
 def _mark_ends(text: Text, tags: Tags, count: Int) -> None:
     """Marks runs of tags before and after all words, unless they are plain."""
     data, begin, end = text
@@ -142,7 +142,7 @@ def _mark_ends(text: Text, tags: Tags, count: Int) -> None:
     _mark_run(tags, last, count)
 
 
-@compiled
+@compiled_part
 def _mark_run(tags: Tags, first: Int, last: Int) -> None:
     is_plain = True
     for number in range(first, last):
@@ -151,7 +151,7 @@ def _mark_run(tags: Tags, first: Int, last: Int) -> None:
         tags[number, IS_CERTAIN] |= not is_plain
 
 
-@compiled
+@compiled_part
 def _is_blank(data: Bytes, begin: Int, end: Int) -> bool:
     for place in range(begin, end):
         if data[place] >= _ASCII_END or not is_white(np.int64(data[place])):
@@ -159,7 +159,7 @@ def _is_blank(data: Bytes, begin: Int, end: Int) -> bool:
     return True
 
 
-@compiled
+@compiled_part
 def _copy_stripped(
     text: Text, tags: Tags, count: Int, letters: Letters, target: Bytes, place: Int
 ) -> Int:
@@ -183,7 +183,7 @@ def _copy_stripped(
     return copy_bytes(data, at, end, target, place)
 
 
-@compiled
+@compiled_part
 def _has_letter(data: Bytes, begin: Int, end: Int, letters: Letters) -> bool:
     """Whether there is a letter or digit."""
     place, stop = np.uint64(begin), np.uint64(end)
@@ -194,7 +194,7 @@ def _has_letter(data: Bytes, begin: Int, end: Int, letters: Letters) -> bool:
     return False
 
 
-@compiled
+@compiled_part
 def _keeps_apart(text: Text, tags: Tags, number: Int, letters: Letters) -> bool:
     """Whether a space must stand for a tag: it has kept words or sentences apart."""
     data, begin, end = text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.normalise.protected import is_white
 from src.corpus.texts import Bytes, Offsets
 from src.corpus.utf8 import START, Bool, Int
@@ -82,7 +82,7 @@ def elements(data: Bytes, offsets: Offsets, rows: Positions, names: Hashes, foun
                     found[index] |= ONE_BIT << np.uint64(element)
 
 
-@compiled
+@compiled_part
 def _element(data: Bytes, place: Int, end: Int, names: Hashes) -> tuple[Int, Int]:
     """The number of the element named at `place`, or -1, and the place after its name."""
     value = _ZERO
@@ -95,12 +95,12 @@ def _element(data: Bytes, place: Int, end: Int, names: Hashes) -> tuple[Int, Int
     return -1, place
 
 
-@compiled
+@compiled_part
 def _is_alphanumeric(byte: Int) -> Bool:
     return _A <= (byte | _CASE) <= _Z or _0 <= byte <= _9
 
 
-@compiled
+@compiled_part
 def find_tags(data: Bytes, begin: Int, end: Int, names: Hashes, tags: Tags) -> Int:
     """Fills `tags`, `[MAX_TAGS, 5]`; returns how many there are, or -1 for too many or for code."""
     count, place = START, begin
@@ -120,7 +120,7 @@ def find_tags(data: Bytes, begin: Int, end: Int, names: Hashes, tags: Tags) -> I
     return count
 
 
-@compiled
+@compiled_part
 def _read_tag(data: Bytes, place: Int, end: Int, names: Hashes, tags: Tags, count: Int) -> Int:
     """Reads a tag at `place` into row `count`; returns the place after it, or `place` if none."""
     at = place + 1
@@ -149,19 +149,19 @@ def _read_tag(data: Bytes, place: Int, end: Int, names: Hashes, tags: Tags, coun
     return at + 1
 
 
-@compiled
+@compiled_part
 def _is_space(byte: Int) -> Bool:
     return byte < _ASCII_END and is_white(np.int64(byte))
 
 
-@compiled
+@compiled_part
 def _after_spaces(data: Bytes, place: Int, end: Int) -> Int:
     while place < end and _is_space(data[place]):
         place += 1
     return place
 
 
-@compiled
+@compiled_part
 def _after_attributes(data: Bytes, place: Int, end: Int) -> Int:
     """The place after all of ` name="value"`, each with an equals sign: words are no attributes."""
     while True:
@@ -185,7 +185,7 @@ def _after_attributes(data: Bytes, place: Int, end: Int) -> Int:
         place = after
 
 
-@compiled
+@compiled_part
 def _after_value(data: Bytes, place: Int, end: Int) -> Int:
     """The place after a value, in quotes or not; `place` where there is none."""
     if place >= end:

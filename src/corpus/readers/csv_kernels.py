@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.texts import Bytes, Offsets
 
 # A quoted cell beyond this is no sentence: its quote is taken for a stray one.
@@ -21,7 +21,7 @@ _QUOTE = 34
 _LINE_FEED = 10
 
 
-@compiled
+@compiled_part
 def _pass_quotes(data: Bytes, opened: int, end: int, is_final: bool) -> int:  # noqa: FBT001
     """Place after the quote that closes the one at `opened`.
 
@@ -83,7 +83,7 @@ def find_record_ends(
     return count
 
 
-@compiled
+@compiled_part
 def _read_cell(
     data: Bytes, place: int, end: int, separator: int, target: Bytes, size: int
 ) -> tuple[int, int, bool]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.texts import Bytes, Offsets, Texts
 
 _LOWEST_BITS = np.uint64(0x0101010101010101)
 _HIGHEST_BITS = np.uint64(0x8080808080808080)
+_NO_BYTE = np.uint8(0)
 
 
 @compiled
@@ -43,8 +44,8 @@ def find_byte(data: Bytes, begin: int, end: int, byte: int, places: Offsets) -> 
     return count
 
 
-@compiled
-def _breaks_utf8(byte: int, before: int, second: int, third: int) -> bool:
+@compiled_part
+def _breaks_utf8(byte: np.uint8, before: np.uint8, second: np.uint8, third: np.uint8) -> bool:
     """Whether `byte` may not follow the three bytes before it (the nearest one is `before`).
 
     RFC 3629, section 4: a byte continues a character exactly if a first byte of enough length
@@ -53,7 +54,7 @@ def _breaks_utf8(byte: int, before: int, second: int, third: int) -> bool:
     """
     is_due = (before >= 0xC0) | (second >= 0xE0) | (third >= 0xF0)
     continues = (byte >= 0x80) & (byte < 0xC0)
-    return (
+    return bool(
         (is_due != continues)
         | (byte == 0xC0)
         | (byte == 0xC1)
@@ -71,18 +72,18 @@ def is_utf8(data: Bytes) -> bool:
     size = len(data)
     is_broken = False
     # Zeros stand before the first byte and after the last one, which must not be due to continue.
-    before, second, third = 0, 0, 0
+    before = second = third = _NO_BYTE
     for i in range(min(size, 3)):
-        is_broken |= _breaks_utf8(int(data[i]), before, second, third)
-        before, second, third = int(data[i]), before, second
+        is_broken |= _breaks_utf8(data[i], before, second, third)
+        before, second, third = data[i], before, second
     if size > 3:
         bytes_, ones, twos, threes = data[3:], data[2 : size - 1], data[1 : size - 2], data[:-3]
         for i in range(size - 3):
             is_broken |= _breaks_utf8(bytes_[i], ones[i], twos[i], threes[i])
-        before, second, third = int(data[-1]), int(data[-2]), int(data[-3])
+        before, second, third = data[-1], data[-2], data[-3]
     for _ in range(3):
-        is_broken |= _breaks_utf8(0, before, second, third)
-        before, second, third = 0, before, second
+        is_broken |= _breaks_utf8(_NO_BYTE, before, second, third)
+        before, second, third = _NO_BYTE, before, second
     return not is_broken
 
 

@@ -10,7 +10,7 @@ from src.corpus.report.account import Report
 from src.corpus.report.charts import bar, curves
 from src.corpus.report.markup import chart, heads, legend, number, percent, row, table, words
 
-_FACTS_SHOWN_ELSEWHERE = ("strategy", "wanted", "candidates", "chosen")
+_FACTS_SHOWN_ELSEWHERE = ("strategy", "wanted", "candidates", "chosen", "gates")
 
 
 def sampling(report: Report) -> str:
@@ -39,12 +39,25 @@ def _facts(facts: Mapping[str, Any]) -> str:
         )
     if "strategy" in facts:
         items.append(f"<li>strategy <b>{words(facts['strategy'])}</b></li>")
+    items += [_gate(languages, gate) for languages, gate in facts.get("gates", {}).items()]
     items += [
         f"<li>{words(name)} <b>{fact(value)}</b></li>"
         for name, value in facts.items()
         if name not in _FACTS_SHOWN_ELSEWHERE and value is not None
     ]
     return f'<ul class="facts">{"".join(items)}</ul>\n'
+
+
+def _gate(languages: str, gate: Mapping[str, Any]) -> str:
+    """What the sampler would not choose from, however new what it says."""
+    name = f"{escape(languages)}: the gate"
+    if not gate["left_out"]:
+        return f"<li>{name} left out nothing</li>"
+    share = percent(gate["left_out"], gate["candidates"])
+    return (
+        f"<li>{name} left out <b>{gate['left_out']:,}</b> pairs ({share}), those with a score "
+        f"below {gate['lowest_score']:.3g}</li>"
+    )
 
 
 def _wanted(facts: Mapping[str, Any]) -> str:

@@ -6,6 +6,6 @@ read their rows block by block from a `Pool`.
 
 from src.corpus.sampling.measuring import coverage
 from src.corpus.sampling.pool import Pool
-from src.corpus.sampling.strategies import Strategy, choose
+from src.corpus.sampling.strategies import Choice, Strategy, choose
 
-__all__ = ["Pool", "Strategy", "choose", "coverage"]
+__all__ = ["Choice", "Pool", "Strategy", "choose", "coverage"]

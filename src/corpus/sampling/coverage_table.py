@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.mixing import mix
 from src.corpus.sampling.grams import Cells, Features, GramChunk, Hashes, Indices
 from src.corpus.sampling.ranking import Bools
@@ -146,12 +146,12 @@ class CoverageTable:
         return self.decide(chunk, pairs, factor, priorities, KEEPS_NONE).levels
 
 
-@compiled
+@compiled_part
 def _state(states: NDArray[np.uint8], cell: np.uint32) -> np.uint8:
     return np.uint8(states[cell >> _ONE] >> (cell & _ONE) * _FOUR & _STATE_MASK)
 
 
-@compiled
+@compiled_part
 def _raise_state(states: NDArray[np.uint8], cell: np.uint32, by: np.uint32) -> None:
     states[cell >> _ONE] += np.uint8(by << (cell & _ONE) * _FOUR)
 
@@ -192,7 +192,7 @@ def _decide(
                     _raise_state(states, cells[place], _FOUR)
 
 
-@compiled
+@compiled_part
 def _level(worth: float) -> int:
     """Level of a worth in units of the least: linear steps within an octave."""
     if worth < 1.0:
@@ -202,7 +202,7 @@ def _level(worth: float) -> int:
     return min(1 + steps, LEVELS - 1)
 
 
-@compiled
+@compiled_part
 def _draw(priority: np.uint64) -> float:
     """A number from 0 to 1 that knows nothing of the order of the priorities."""
     return float(mix(priority) >> np.uint64(11)) * 2.0**-53

@@ -33,7 +33,13 @@ from numpy.typing import NDArray
 from src.corpus.sampling.coverage_table import LEVELS, CoverageTable, Decisions, features_for
 from src.corpus.sampling.grams import GramChunk, Hashes, gram_chunks
 from src.corpus.sampling.pool import Pool, Progress, in_order, priorities
-from src.corpus.sampling.ranking import Bools, FirstRows, ascending_bits, find_cut
+from src.corpus.sampling.ranking import (
+    Bools,
+    FirstRows,
+    ascending_bits,
+    find_cut,
+    of_ascending_bits,
+)
 from src.corpus.sampling.steering import Steering
 
 GATE_SHARE = 0.25
@@ -50,10 +56,22 @@ _LEVELS_PER_MARK = LEVELS // _KEPT
 Marks = NDArray[np.uint8]
 
 
+class Gate(NamedTuple):
+    """What could not be chosen, however new what it says.
+
+    Attributes:
+        left_out: Candidates that were left out.
+        lowest: Those with a lower score than this; None where none was left out.
+    """
+
+    left_out: int
+    lowest: float | None
+
+
 def choose_diverse(
     pool: Pool, size: int, seed: int, workers: int, progress: Progress
-) -> list[Bools]:
-    """Marks exactly `size` of N rows, `1 <= size < N`; a mask per block.
+) -> tuple[list[Bools], Gate]:
+    """Marks exactly `size` of N rows, `1 <= size < N`; a mask per block, and what the gate did.
 
     Args:
         pool: The candidates.
@@ -62,7 +80,8 @@ def choose_diverse(
         workers: Threads that read texts and extract n-grams.
         progress: Called with rows done; they add up to N.
     """
-    marks = _gated(pool, size)
+    marks, lowest = _gated(pool, size)
+    gate = Gate(sum(int(np.count_nonzero(block == _OUT)) for block in marks), lowest)
     admitted = sum(int(np.count_nonzero(block)) for block in marks)
     table = CoverageTable(features_for(admitted))
     counting = _Counting(pool, marks, table)
@@ -74,11 +93,11 @@ def choose_diverse(
         _decide_slice(found, marks[found.block], table, steering)
         half = (pool.rows(found.block) + 1) // 2
         progress(_share_of(half, found.stripe, slicing.stripe_count))
-    return _exactly(pool, marks, size, seed)
+    return _exactly(pool, marks, size, seed), gate
 
 
-def _gated(pool: Pool, size: int) -> list[Marks]:
-    """A mark per row, `_ADMITTED` or `_OUT`.
+def _gated(pool: Pool, size: int) -> tuple[list[Marks], float | None]:
+    """A mark per row, `_ADMITTED` or `_OUT`, and the score below which rows are out.
 
     Equal scores are treated alike: the cut is moved to the nearer end of a run of equal scores.
     """
@@ -88,14 +107,15 @@ def _gated(pool: Pool, size: int) -> list[Marks]:
     most = (sum(rows) - size) // 2
     wanted = min(round(sum(rows) * GATE_SHARE), most)
     if not wanted:
-        return [np.full(count, _ADMITTED, np.uint8) for count in rows]
+        return [np.full(count, _ADMITTED, np.uint8) for count in rows], None
     cut = find_cut(lambda block: ascending_bits(pool.scores(block)), len(rows), wanted)
     above = cut.below + cut.equal
     takes_equal = above <= most and above - wanted <= wanted - cut.below
     least = cut.key + np.uint64(takes_equal)
-    return [
+    marks = [
         (ascending_bits(pool.scores(block)) >= least).astype(np.uint8) for block in range(len(rows))
     ]
+    return marks, of_ascending_bits(least)
 
 
 class _Counting:

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled, read_only
+from src.compiled import compiled, compiled_part, read_only
 from src.corpus.folding import LETTER, UNSPACED, reading
 from src.corpus.mixing import mix
 from src.corpus.texts import Bytes, Offsets, Texts
@@ -169,14 +169,14 @@ def _fill(
     return len(rows)
 
 
-@compiled
+@compiled_part
 def is_sampled(gram: np.uint64, thin_mask: np.uint64) -> bool:
     """Whether a kind of n-gram is in the sample of one in `thin_mask + 1`, a power of two."""
     # Bits that have no part in the number of a cell of the largest table.
     return bool((gram ^ (gram >> _THIN_SHIFT)) & thin_mask == _NONE)
 
 
-@compiled
+@compiled_part
 def _is_new(cell: np.uint64, slots: Hashes, mask: int, stamp: np.uint64) -> bool:
     """Enters a cell in an open hash table; slots with other stamps are free."""
     entry = stamp | cell
@@ -189,7 +189,7 @@ def _is_new(cell: np.uint64, slots: Hashes, mask: int, stamp: np.uint64) -> bool
     return True
 
 
-@compiled
+@compiled_part
 def pair_grams(
     sides: Sides, row: int, codes: Codes, units: Hashes, grams: Hashes
 ) -> tuple[int, int]:
@@ -213,7 +213,7 @@ def pair_grams(
     return _side_grams(units, middle, last, grams, count), last
 
 
-@compiled
+@compiled_part
 def _side_grams(units: Hashes, begin: int, end: int, grams: Hashes, count: int) -> int:
     before = pair_before = np.uint64(0)
     for index in range(begin, end):
@@ -232,7 +232,7 @@ def _side_grams(units: Hashes, begin: int, end: int, grams: Hashes, count: int) 
     return count
 
 
-@compiled
+@compiled_part
 def _side_units(
     data: Bytes, begin: int, end: int, codes: Codes, salt: np.uint64, units: Hashes, first: int
 ) -> int:

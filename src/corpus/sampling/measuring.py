@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.sampling.grams import (
     MOST_GRAMS,
     MOST_UNITS,
@@ -192,7 +192,7 @@ def _enter(kinds: Hashes, slots: Hashes) -> None:
         slots[_slot(kind, slots)] = kind
 
 
-@compiled
+@compiled_part
 def _slot(gram: np.uint64, slots: Hashes) -> int:
     """Where a hash stands or would stand."""
     mask = len(slots) - 1

@@ -19,6 +19,7 @@ SortKeys = Callable[[int], Hashes]
 
 _DIGIT_BITS = 16
 _SHIFTS = (48, 32, 16, 0)
+_SIGN = np.uint64(1 << 31)
 
 
 class Cut(NamedTuple):
@@ -91,5 +92,10 @@ def ascending_bits(values: NDArray[np.float32]) -> Hashes:
         raise ValueError(f"{np.count_nonzero(~np.isfinite(values))} scores are not finite")
     # Positive floats order as their bits; negative ones the other way round.
     bits = (values + np.float32(0)).view(np.uint32).astype(np.uint64)  # -0.0 becomes 0.0
-    sign = np.uint64(1 << 31)
-    return np.where(bits & sign, np.uint64(0xFFFFFFFF) - bits, bits | sign)
+    return np.where(bits & _SIGN, np.uint64(0xFFFFFFFF) - bits, bits | _SIGN)
+
+
+def of_ascending_bits(bits: np.uint64) -> float:
+    """The float of one of these integers."""
+    plain = bits ^ _SIGN if bits & _SIGN else np.uint64(0xFFFFFFFF) - bits
+    return float(np.array(plain, np.uint32).view(np.float32))

@@ -15,16 +15,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from src.corpus.sampling.diverse import choose_diverse
+from src.corpus.sampling.diverse import Gate, choose_diverse
 from src.corpus.sampling.grams import Hashes
 from src.corpus.sampling.pool import Pool, Progress, priorities
 from src.corpus.sampling.ranking import Bools, FirstRows, SortKeys, ascending_bits, find_cut
 
 Strategy = Literal["quality_filtered", "diverse", "random"]
+
+
+class Choice(NamedTuple):
+    """What was chosen.
+
+    Attributes:
+        masks: `[n]` per block, True where chosen.
+        gate: What `diverse` left out beforehand; None where there was no gate.
+    """
+
+    masks: list[Bools]
+    gate: Gate | None = None
 
 
 def choose(
@@ -35,7 +47,7 @@ def choose(
     *,
     workers: int = 1,
     progress: Progress | None = None,
-) -> list[Bools]:
+) -> Choice:
     """Chooses `min(size, N)` of the N rows of a pool.
 
     Args:
@@ -46,17 +58,14 @@ def choose(
         workers: Threads of `diverse`; the result does not depend on them.
         progress: Called with numbers of rows done, which add up to N.
 
-    Returns:
-        `[n]` per block, True where chosen.
-
     Raises:
         ValueError: If the strategy is unknown, the size negative, or a weight or score impossible.
     """
     report = progress or (lambda _: None)
-    choosers: dict[str, Callable[[], list[Bools]]] = {
+    choosers: dict[str, Callable[[], Choice]] = {
         "random": lambda: _first(pool, _random_keys(pool, seed), size, report),
         "quality_filtered": lambda: _first(pool, _quality_keys(pool, seed), size, report),
-        "diverse": lambda: choose_diverse(pool, size, seed, workers, report),
+        "diverse": lambda: Choice(*choose_diverse(pool, size, seed, workers, report)),
     }
     if strategy not in choosers:
         raise ValueError(f"unknown strategy {strategy!r}; use {', '.join(sorted(choosers))}")
@@ -66,18 +75,18 @@ def choose(
     _check_weights(pool)
     if not 0 < size < sum(rows):
         report(sum(rows))
-        return [np.full(count, size > 0, np.bool_) for count in rows]
+        return Choice([np.full(count, size > 0, np.bool_) for count in rows])
     return choosers[strategy]()
 
 
-def _first(pool: Pool, sort_keys: SortKeys, size: int, progress: Progress) -> list[Bools]:
+def _first(pool: Pool, sort_keys: SortKeys, size: int, progress: Progress) -> Choice:
     """Marks the `size` rows with the smallest keys."""
     first = FirstRows(find_cut(sort_keys, pool.block_count, size), size)
     masks: list[Bools] = []
     for block in range(pool.block_count):
         masks.append(first.mask(sort_keys(block)))
         progress(pool.rows(block))
-    return masks
+    return Choice(masks)
 
 
 def _random_keys(pool: Pool, seed: int) -> SortKeys:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.scoring.block import Block, Counts, Scores
 from src.corpus.scoring.hashing import HashSet, contains, insert, new_set
 from src.corpus.scoring.marks import CLASS_MASK, CLASSES, DIGIT, LATIN, LETTER_CLASSES
@@ -83,7 +83,7 @@ def measure_copies(
         scores.prose[row] = prose / worth
 
 
-@compiled
+@compiled_part
 def _is_bracketed(codes: Codes, start: np.uint64, begin: np.uint64, gloss_end: np.uint32) -> Bool:
     """Whether a word opens a bracket, or goes on with the words that do."""
     if begin == start:
@@ -92,7 +92,7 @@ def _is_bracketed(codes: Codes, start: np.uint64, begin: np.uint64, gloss_end: n
     return before in _BRACKETS or (before == _BLANK and begin == gloss_end + 1)
 
 
-@compiled
+@compiled_part
 def _worth(counts: Counts, row: Int, units: Scores) -> float:
     total = 0.0
     for kind in range(CLASSES):
@@ -100,7 +100,7 @@ def _worth(counts: Counts, row: Int, units: Scores) -> float:
     return total
 
 
-@compiled
+@compiled_part
 def _is_prose(codes: Codes, begin: np.uint64, end: np.uint64) -> Bool:
     """Whether a word is more than one letter, all from a to z."""
     others = 0
@@ -133,7 +133,7 @@ def find_names(left: Block, right: Block, same_name: Scores) -> None:
             same_name[row] = differing == 0 and _is_latin_alone(left, row) and _is_name(left, row)
 
 
-@compiled
+@compiled_part
 def _is_latin_alone(block: Block, row: Int) -> Bool:
     """Whether no markup was taken out of a text and all its letters are Latin."""
     letters = 0
@@ -143,7 +143,7 @@ def _is_latin_alone(block: Block, row: Int) -> Bool:
     return bool(block.characters[row] == length and letters == block.counts[row, LATIN])
 
 
-@compiled
+@compiled_part
 def _is_name(block: Block, row: Int) -> Bool:
     first, last = block.word_starts[row], block.word_starts[row + 1]
     technical, plain = 0, 0

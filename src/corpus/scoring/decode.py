@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.compiled import compiled
+from src.compiled import compiled_part
 from src.corpus.scoring.marks import Marks
 from src.corpus.texts import Bytes
 from src.corpus.utf8 import ONE, Codes, Int, code_point
@@ -12,7 +12,7 @@ from src.corpus.utf8 import ONE, Codes, Int, code_point
 _LEAD_BITS, _CONTINUATION = 0xC0, 0x80
 
 
-@compiled
+@compiled_part
 def decode(
     data: Bytes,
     begin: np.uint64,

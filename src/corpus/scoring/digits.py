@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.compiled import compiled
+from src.compiled import compiled_part
 from src.corpus.scoring.hashing import BASE
 from src.corpus.scoring.marks import CLASS_MASK, DIGIT
 from src.corpus.scoring.markup import is_ascii_letter
@@ -43,7 +43,7 @@ _DIGITS = 10
 _DECIMALS = 1e4
 
 
-@compiled
+@compiled_part
 def read_digits(text: Text, reader: Int, numbers: Numbers) -> None:
     """Lists all numbers of a text that are written in digits."""
     marks, length = text.marks, text.length
@@ -55,26 +55,26 @@ def read_digits(text: Text, reader: Int, numbers: Numbers) -> None:
             place += 1
 
 
-@compiled
+@compiled_part
 def _is_digit(text: Text, place: Int) -> Bool:
     return place < text.length and text.marks[place] & CLASS_MASK == DIGIT
 
 
-@compiled
+@compiled_part
 def _digit(text: Text, place: Int) -> Int:
     """The value of a digit of any script; 0 for those that mathematicians alone write."""
     code = text.codes[place]
     return np.int64(text.fold[code]) - _ZERO_CODE if code < len(text.fold) else 0
 
 
-@compiled
+@compiled_part
 def _digits_end(text: Text, place: Int) -> Int:
     while _is_digit(text, place):
         place += 1
     return place
 
 
-@compiled
+@compiled_part
 def _read_number(text: Text, begin: Int, reader: Int, numbers: Numbers) -> Int:
     """Reads digits with the points and commas among them; returns the place behind."""
     end = _digits_end(text, begin)
@@ -108,7 +108,7 @@ def _read_number(text: Text, begin: Int, reader: Int, numbers: Numbers) -> Int:
     return sum_end
 
 
-@compiled
+@compiled_part
 def _is_one(
     text: Text, begin: Int, end: Int, group_mark: np.uint32, decimal_mark: np.uint32
 ) -> Bool:
@@ -130,7 +130,7 @@ def _is_one(
     return decimals <= 1 and groups + decimals > 0
 
 
-@compiled
+@compiled_part
 def _add_values(
     text: Text,
     begin: Int,
@@ -160,7 +160,7 @@ def _add_values(
         _add_readings(text, begin, end, exact, numbers)
 
 
-@compiled
+@compiled_part
 def _add_readings(text: Text, begin: Int, end: Int, value: float, numbers: Numbers) -> None:
     """Adds what a value means with what stands around it."""
     scale = scale_behind(text, end)
@@ -178,7 +178,7 @@ def _add_readings(text: Text, begin: Int, end: Int, value: float, numbers: Numbe
         add_value(numbers, 2000 + value)
 
 
-@compiled
+@compiled_part
 def _is_attached(text: Text, begin: Int, end: Int) -> Bool:
     """Whether digits belong to a name, head a list or may be left out for another reason."""
     codes = text.codes
@@ -193,7 +193,7 @@ def _is_attached(text: Text, begin: Int, end: Int) -> Bool:
     return end < text.length and codes[end] in _BEHIND_LISTS and _is_first(text, begin)
 
 
-@compiled
+@compiled_part
 def _is_zero(text: Text, begin: Int, end: Int) -> Bool:
     others = 0
     for place in range(begin, end):
@@ -201,7 +201,7 @@ def _is_zero(text: Text, begin: Int, end: Int) -> Bool:
     return others == 0
 
 
-@compiled
+@compiled_part
 def _is_first(text: Text, begin: Int) -> Bool:
     """Whether only the decoration of a list stands before."""
     while begin > 0 and text.codes[begin - 1] in _BEFORE_LISTS:
@@ -209,7 +209,7 @@ def _is_first(text: Text, begin: Int) -> Bool:
     return begin == 0
 
 
-@compiled
+@compiled_part
 def _sum_end(text: Text, begin: Int, end: Int) -> Int:
     """Where a sum such as `3亿5000万` ends, or `end` if it is none."""
     if end - begin > _LONGEST_HUNDRED_MILLIONS or end >= text.length:
@@ -225,7 +225,7 @@ def _sum_end(text: Text, begin: Int, end: Int) -> Int:
     return end
 
 
-@compiled
+@compiled_part
 def _add_sum(text: Text, begin: Int, end: Int, numbers: Numbers) -> None:
     total, place = 0.0, begin
     while _is_digit(text, place):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.scoring.marks import Folds
 from src.corpus.utf8 import ONE, Bool, Codes, Int
 
@@ -66,7 +66,7 @@ def powers(count: int) -> Hashes:
     return np.cumprod(table, dtype=np.uint64)
 
 
-@compiled
+@compiled_part
 def sum_up(codes: Codes, start: np.uint64, stop: np.uint64, fold: Folds, sums: Hashes) -> None:
     """Goes on with the hashes of all beginnings, upper and lower case alike.
 
@@ -85,7 +85,7 @@ def sum_up(codes: Codes, start: np.uint64, stop: np.uint64, fold: Folds, sums: H
         sums[place + ONE] = total
 
 
-@compiled
+@compiled_part
 def hash_words(
     sums: Hashes,
     powers: Hashes,
@@ -111,7 +111,7 @@ def hash_words(
         digests[word] = sums[end] - sums[begin] * powers[end - begin]
 
 
-@compiled
+@compiled_part
 def piece(sums: Hashes, powers: Hashes, begin: Int, end: Int) -> np.uint64:
     """The hash of the characters from `begin` to `end`."""
     return np.uint64(sums[end] - sums[begin] * powers[end - begin])
@@ -196,7 +196,7 @@ def word_table(words: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
         buckets *= 2
 
 
-@compiled
+@compiled_part
 def find(hashes: Hashes, digest: np.uint64) -> Int:
     """The place of a hash in the first result of `word_table`, or -1."""
     # All entries of a bucket are looked at, because branches on the text cannot be predicted.

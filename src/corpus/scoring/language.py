@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.scoring.block import Block, Counts, Scores
 from src.corpus.scoring.hashing import find
 from src.corpus.scoring.marks import CLASS_MASK, CLASSES, DIGIT, KANA, LATIN, LETTER_CLASSES, Marks
@@ -55,7 +55,7 @@ def measure_scripts(
         partner[row] = other / total if total else 0.0
 
 
-@compiled
+@compiled_part
 def _is_lone(marks: Marks, place: np.uint64, end: np.uint64) -> Bool:
     """Whether the next character is of another class."""
     kind = marks[place] & CLASS_MASK
@@ -104,7 +104,7 @@ def measure_foreign(
             foreign[row] = max(by_script, by_words)
 
 
-@compiled
+@compiled_part
 def _letters(counts: Counts, row: Int, classes: Int) -> Int:
     total: Int = 0
     for kind in range(CLASSES):
@@ -112,7 +112,7 @@ def _letters(counts: Counts, row: Int, classes: Int) -> Int:
     return total
 
 
-@compiled
+@compiled_part
 def _letters_in_runs(marks: Marks, start: np.uint64, stop: np.uint64, classes: Int) -> Int:
     """Letters of the given classes that stand beside another of the same class.
 
@@ -128,7 +128,7 @@ def _letters_in_runs(marks: Marks, start: np.uint64, stop: np.uint64, classes: I
     return found
 
 
-@compiled
+@compiled_part
 def _has_accents(codes: Codes, start: np.uint64, stop: np.uint64) -> Bool:
     """Whether a text may have Latin letters beyond A to Z."""
     found = 0
@@ -137,7 +137,7 @@ def _has_accents(codes: Codes, start: np.uint64, stop: np.uint64) -> Bool:
     return found != 0
 
 
-@compiled
+@compiled_part
 def _has_foreign_letter(
     codes: Codes, begin: np.uint64, end: np.uint64, letters: NDArray[np.bool_]
 ) -> Bool:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.scoring.marks import CLASS_MASK, MARKUP, SPACE, WORD, Marks
 from src.corpus.utf8 import START, Bool, Codes, Int
 
@@ -89,7 +89,7 @@ def strip_markup(codes: Codes, marks: Marks) -> Int:
     return kept
 
 
-@compiled
+@compiled_part
 def _bracket_end(codes: Codes, marks: Marks, place: Int, length: Int) -> Int:
     if codes[place] == _LESS:
         return _tag_end(codes, place, length)
@@ -98,19 +98,19 @@ def _bracket_end(codes: Codes, marks: Marks, place: Int, length: Int) -> Int:
     return place
 
 
-@compiled
+@compiled_part
 def is_ascii_letter(code: Int) -> Bool:
     """Whether a code point is one of A to Z and a to z."""
     return _LOWER_A <= code | _CASE <= _LOWER_Z
 
 
-@compiled
+@compiled_part
 def is_blank(code: Int, mark: Int) -> Bool:
     """Whether a character is white space, as in regular expressions."""
     return mark & CLASS_MASK == SPACE or code in _SPACING_CONTROLS
 
 
-@compiled
+@compiled_part
 def _tag_end(codes: Codes, place: Int, length: Int) -> Int:
     end = place + 1
     if end < length and codes[end] == _SLASH:
@@ -122,7 +122,7 @@ def _tag_end(codes: Codes, place: Int, length: Int) -> Int:
     return end + 1 if end < length and codes[end] == _MORE else place
 
 
-@compiled
+@compiled_part
 def _address(
     codes: Codes, marks: Marks, place: Int, length: Int, first: Int, kept: Int
 ) -> tuple[Int, Int]:
@@ -149,12 +149,12 @@ def _address(
     return (end, kept - begin) if end > place + 2 else (place, 0)
 
 
-@compiled
+@compiled_part
 def _is_in_address(code: Int, mark: Int) -> Bool:
     return code not in (_LESS, _MORE, _OPEN, _CLOSE) and not is_blank(code, mark)
 
 
-@compiled
+@compiled_part
 def _link_end(codes: Codes, marks: Marks, place: Int, length: Int) -> Int:
     end = place + 2
     while end < length and _is_in_target(codes[end], marks[end]):
@@ -167,12 +167,12 @@ def _link_end(codes: Codes, marks: Marks, place: Int, length: Int) -> Int:
     return end + 1 if end < length and codes[end] == _CLOSE else place
 
 
-@compiled
+@compiled_part
 def _is_in_target(code: Int, mark: Int) -> Bool:
     return code not in (_OPEN, _CLOSE) and not is_blank(code, mark)
 
 
-@compiled
+@compiled_part
 def _brace_end(codes: Codes, marks: Marks, place: Int, length: Int, template_stop: Int) -> Int:
     following = codes[place + 1] if place + 1 < length else np.uint32(0)
     if following == _BRACE and template_stop < length and codes[template_stop] == _END_BRACE:
@@ -182,7 +182,7 @@ def _brace_end(codes: Codes, marks: Marks, place: Int, length: Int, template_sto
     return place
 
 
-@compiled
+@compiled_part
 def _template_stop(codes: Codes, place: Int, length: Int, known: Int) -> Int:
     """The first `}}` or end of the line behind `{{`; the known one where it is still ahead."""
     stop = place + 2
@@ -195,7 +195,7 @@ def _template_stop(codes: Codes, place: Int, length: Int, known: Int) -> Int:
     return stop
 
 
-@compiled
+@compiled_part
 def _anchor_end(codes: Codes, marks: Marks, place: Int, length: Int) -> Int:
     end = place + 2
     while end < length and (marks[end] & WORD or codes[end] == _HYPHEN):
@@ -204,7 +204,7 @@ def _anchor_end(codes: Codes, marks: Marks, place: Int, length: Int) -> Int:
     return end + 1 if is_closed and end > place + 2 else place
 
 
-@compiled
+@compiled_part
 def _role_before(codes: Codes, marks: Marks, first: Int, kept: Int) -> Int:
     """Length of the role, such as `:class:`, that ends with the kept text; 0 without one."""
     if kept == 0 or codes[kept - 1] != _COLON:
@@ -217,12 +217,12 @@ def _role_before(codes: Codes, marks: Marks, first: Int, kept: Int) -> Int:
     return kept - begin
 
 
-@compiled
+@compiled_part
 def _is_in_role(code: Int, mark: Int) -> Bool:
     return mark & WORD != 0 or code in (_COLON, _HYPHEN, _PLUS, _STOP)
 
 
-@compiled
+@compiled_part
 def _code_end(codes: Codes, place: Int, length: Int) -> Int:
     is_double = place + 1 < length and codes[place + 1] == _BACKTICK
     begin = place + 2 if is_double else place + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.compiled import compiled
+from src.compiled import compiled_part
 from src.corpus.scoring.hashing import digest_of, piece
 from src.corpus.scoring.marks import CLASS_MASK, DIGIT, WORD
 from src.corpus.scoring.markup import is_blank
@@ -35,7 +35,7 @@ _APOSTROPHES = (ord("'"), ord("’"))
 _MOST_BLANKS = 2
 
 
-@compiled
+@compiled_part
 def scale_behind(text: Text, place: Int) -> float:
     """The factor of `million`, `k`, `亿` and the like behind a number; 0.0 without one."""
     codes = text.codes
@@ -59,7 +59,7 @@ def scale_behind(text: Text, place: Int) -> float:
     return scale if scale else _numeral_scale(text, place)
 
 
-@compiled
+@compiled_part
 def _letter_scale(text: Text, place: Int) -> float:
     letter = text.codes[place] | _CASE
     end = place + 1
@@ -74,7 +74,7 @@ def _letter_scale(text: Text, place: Int) -> float:
     return 1e9 if letter == _B else 0.0
 
 
-@compiled
+@compiled_part
 def _numeral_scale(text: Text, place: Int) -> float:
     code = text.codes[place]
     following = text.codes[place + 1] if place + 1 < text.length else np.uint32(0)
@@ -91,13 +91,13 @@ def _numeral_scale(text: Text, place: Int) -> float:
     return 0.0
 
 
-@compiled
+@compiled_part
 def has_clock_time(text: Text, begin: Int, end: Int) -> Bool:
     """Whether digits are the hours of a time of day."""
     return _is_before_hours(text, begin) or _is_behind_hours(text, end)
 
 
-@compiled
+@compiled_part
 def _is_behind_hours(text: Text, place: Int) -> Bool:
     codes, marks = text.codes, text.marks
     if place < text.length and is_blank(codes[place], marks[place]):
@@ -121,7 +121,7 @@ def _is_behind_hours(text: Text, place: Int) -> Bool:
     return is_m and not (place + 1 < text.length and marks[place + 1] & WORD)
 
 
-@compiled
+@compiled_part
 def _is_before_hours(text: Text, place: Int) -> Bool:
     blanks = 0
     while (
@@ -148,7 +148,7 @@ def _is_before_hours(text: Text, place: Int) -> Bool:
     )
 
 
-@compiled
+@compiled_part
 def is_decade(text: Text, place: Int) -> Bool:
     """Whether `s`, `'s` or `年代` stands behind digits."""
     codes, marks = text.codes, text.marks
@@ -160,7 +160,7 @@ def is_decade(text: Text, place: Int) -> Bool:
     return place + 1 < text.length and codes[place] == _YEAR and codes[place + 1] == _AGE
 
 
-@compiled
+@compiled_part
 def has_date_edge(text: Text, begin: Int, end: Int) -> Bool:
     """Whether what separates the parts of a date stands beside digits."""
     return (begin > 0 and text.codes[begin - 1] in _DATE_EDGES) or (

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled_part
 from src.corpus.mixing import mix
 from src.corpus.scoring.block import Counts
 from src.corpus.scoring.hashing import Hashes
@@ -72,7 +72,7 @@ _NOBODY = -1
 _NOT_A_NUMBER, _PAYLOAD_SHIFT = np.uint64(0x7FF8 << 48), np.uint64(13)
 
 
-@compiled
+@compiled_part
 def new_number(numbers: Numbers, kind: Int) -> None:
     """Begins a number in digits; what is added next are its values."""
     if numbers.sizes[1] < len(numbers.kinds):
@@ -80,7 +80,7 @@ def new_number(numbers: Numbers, kind: Int) -> None:
         numbers.sizes[1] += 1
 
 
-@compiled
+@compiled_part
 def add_value(numbers: Numbers, value: float) -> None:
     """Adds a value to the last number."""
     size = numbers.sizes[0]
@@ -90,7 +90,7 @@ def add_value(numbers: Numbers, value: float) -> None:
         numbers.sizes[0] += 1
 
 
-@compiled
+@compiled_part
 def add_text(numbers: Numbers, digest: np.uint64) -> None:
     """Adds digits that no float holds exactly as a value of the last number."""
     size = numbers.sizes[0]
@@ -100,7 +100,7 @@ def add_text(numbers: Numbers, digest: np.uint64) -> None:
         numbers.sizes[0] += 1
 
 
-@compiled
+@compiled_part
 def add_spoken(numbers: Numbers, value: float) -> None:
     """Adds the value of a number in words."""
     size = numbers.sizes[0]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.mixing import mix
 from src.corpus.scoring.block import Block, Scores
 from src.corpus.scoring.digits import read_digits
@@ -70,7 +70,7 @@ def compare_numbers(
             disagreement[row] = _disagreement(scratch, readers)
 
 
-@compiled
+@compiled_part
 def _sum_of_digits(block: Block, row: Int, powers: Hashes) -> np.uint64:
     """One number for all runs of digits of a row, whatever their order."""
     total = np.uint64(0)
@@ -86,7 +86,7 @@ def _sum_of_digits(block: Block, row: Int, powers: Hashes) -> np.uint64:
     return total
 
 
-@compiled
+@compiled_part
 def _read(block: Block, row: Int, reader: Int, tables: NumberTables, numbers: Numbers) -> None:
     begin, end = np.int64(block.starts[row]), np.int64(block.starts[row + 1])
     text = Text(
@@ -107,7 +107,7 @@ def _read(block: Block, row: Int, reader: Int, tables: NumberTables, numbers: Nu
     read_roman(text, numbers)
 
 
-@compiled
+@compiled_part
 def _disagreement(scratch: NumberScratch, readers: tuple[Int, Int]) -> float:
     left_required, left_lacks, left_hints = _unanswered(
         scratch.left, scratch.right, scratch.room, readers[1]
@@ -121,7 +121,7 @@ def _disagreement(scratch: NumberScratch, readers: tuple[Int, Int]) -> float:
     return float(lacking / max(left_required, right_required)) if lacking else 0.0
 
 
-@compiled
+@compiled_part
 def _unanswered(
     asking: Numbers, answering: Numbers, room: HashSet, reader: Int
 ) -> tuple[Int, Int, Int]:

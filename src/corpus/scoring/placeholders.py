@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.mixing import mix
 from src.corpus.scoring.block import Block, Scores
 from src.corpus.scoring.hashing import BASE
@@ -45,7 +45,7 @@ def compare_placeholders(left: Block, right: Block, differ: Scores) -> None:
             differ[row] = _sum_of_placeholders(left, row) != _sum_of_placeholders(right, row)
 
 
-@compiled
+@compiled_part
 def _sum_of_placeholders(block: Block, row: Int) -> np.uint64:
     """One number for all placeholders of a text, whatever their order; 0 if it has none."""
     begin, stop = np.int64(block.starts[row]), np.int64(block.starts[row + 1])
@@ -70,7 +70,7 @@ def _sum_of_placeholders(block: Block, row: Int) -> np.uint64:
     return total
 
 
-@compiled
+@compiled_part
 def _printf_end(codes: Codes, marks: Marks, place: Int, length: Int) -> Int:
     end = _after_name(codes, place + 1, length)
     if end + 1 < length and is_ascii_digit(codes[end]) and codes[end + 1] == _DOLLAR:
@@ -89,7 +89,7 @@ def _printf_end(codes: Codes, marks: Marks, place: Int, length: Int) -> Int:
     return _numbered_end(codes, marks, place, length)
 
 
-@compiled
+@compiled_part
 def _after_name(codes: Codes, place: Int, length: Int) -> Int:
     """The place after `(name)`, or the same place without one."""
     if place >= length or codes[place] != _OPEN:
@@ -101,7 +101,7 @@ def _after_name(codes: Codes, place: Int, length: Int) -> Int:
     return end + 1 if is_closed and end > place + 1 else place
 
 
-@compiled
+@compiled_part
 def _numbered_end(codes: Codes, marks: Marks, place: Int, length: Int) -> Int:
     is_numbered = place + 1 < length and _ONE <= codes[place + 1] <= _NINE
     if not is_numbered or (place + 2 < length and marks[place + 2] & WORD):
@@ -109,7 +109,7 @@ def _numbered_end(codes: Codes, marks: Marks, place: Int, length: Int) -> Int:
     return place + 2
 
 
-@compiled
+@compiled_part
 def _brace_end(codes: Codes, marks: Marks, place: Int, length: Int) -> Int:
     if place > 0 and (marks[place - 1] & WORD or codes[place - 1] in _NOT_BEFORE_BRACE):
         return place
@@ -121,12 +121,12 @@ def _brace_end(codes: Codes, marks: Marks, place: Int, length: Int) -> Int:
     return place if end + 1 < length and codes[end + 1] == _END_BRACE else end + 1
 
 
-@compiled
+@compiled_part
 def _is_in_name(code: Int) -> Bool:
     return is_ascii_letter(code) or is_ascii_digit(code) or code == _UNDERSCORE
 
 
-@compiled
+@compiled_part
 def is_ascii_digit(code: Int) -> Bool:
     """Whether a code point is one of 0 to 9."""
     return _ZERO <= code <= _NINE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.scoring.block import Block, Scores
 from src.corpus.scoring.hashing import Hashes, HashSet, insert, new_set
 from src.corpus.scoring.marks import CLASS_MASK, HAN, HAN_CLASSES, RARE_HAN, Marks
@@ -71,7 +71,7 @@ def measure_repetition(
             vocabulary[row] = distinct / units
 
 
-@compiled
+@compiled_part
 def _repeated_pieces(
     sums: Hashes,
     start: np.uint64,
@@ -102,7 +102,7 @@ def _repeated_pieces(
     return again
 
 
-@compiled
+@compiled_part
 def _keep_repeated(
     digests: Hashes, count: Int, entries: Hashes, stamp: np.uint64, shift: np.uint64
 ) -> Int:
@@ -115,7 +115,7 @@ def _keep_repeated(
     return kept
 
 
-@compiled
+@compiled_part
 def _stutter(digests: Hashes, first: np.uint64, last: np.uint64) -> float:
     """The share of words that belong to a run of four equal ones or more."""
     run, continued = 1, 0
@@ -126,7 +126,7 @@ def _stutter(digests: Hashes, first: np.uint64, last: np.uint64) -> float:
     return float((continued + _LOOP_TIMES - 1) / np.int64(last - first)) if continued else 0.0
 
 
-@compiled
+@compiled_part
 def _distinct_words(
     digests: Hashes,
     first: np.uint64,
@@ -141,7 +141,7 @@ def _distinct_words(
     return distinct
 
 
-@compiled
+@compiled_part
 def _distinct_han(
     codes: Codes,
     marks: Marks,

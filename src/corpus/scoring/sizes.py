@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.scoring.block import Block, Scores
 from src.corpus.scoring.marks import BROKEN, CLASSES, HAN, RARE_HAN, SPACE, SYMBOL
 from src.corpus.utf8 import ONE, Bool, Codes
@@ -67,7 +67,7 @@ def measure_encoding(block: Block, broken: Scores) -> None:
         broken[row] = found / max(np.int64(stop - start), 1)
 
 
-@compiled
+@compiled_part
 def _is_ruined(codes: Codes, start: np.uint64, stop: np.uint64) -> Bool:
     found = 0
     for place in range(start + ONE, stop):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.compiled import compiled
+from src.compiled import compiled_part
 from src.corpus.scoring.hashing import find, piece
 from src.corpus.scoring.marks import WORD, Marks
 from src.corpus.scoring.number_values import Numbers, Text, add_spoken
@@ -28,7 +28,7 @@ _LONGEST_ROMAN = 8
 _I, _V, _X, _L, _C = (ord(letter) for letter in "IVXLC")
 
 
-@compiled
+@compiled_part
 def _word_end(marks: Marks, place: Int, length: Int) -> Int:
     """The end of the letters, digits and underscores from a place on."""
     while place < length and marks[place] & WORD:
@@ -36,7 +36,7 @@ def _word_end(marks: Marks, place: Int, length: Int) -> Int:
     return place
 
 
-@compiled
+@compiled_part
 def read_english(text: Text, words: NumberTables, numbers: Numbers) -> None:
     """Adds months and number words: each by itself and, where they stand together, as one."""
     total, current, last_end = 0.0, 0.0, START
@@ -66,13 +66,13 @@ def read_english(text: Text, words: NumberTables, numbers: Numbers) -> None:
     _add_composed(numbers, total + current)
 
 
-@compiled
+@compiled_part
 def _add_composed(numbers: Numbers, value: float) -> None:
     if value:
         add_spoken(numbers, value)
 
 
-@compiled
+@compiled_part
 def read_numerals(text: Text, numerals: Bytes, numbers: Numbers) -> None:
     """Adds Chinese numerals: `二十五` is 25, `一九九九` is 1999, `三五` is 3 and 5."""
     begin: Int = START
@@ -91,12 +91,12 @@ def read_numerals(text: Text, numerals: Bytes, numbers: Numbers) -> None:
         begin = end + 1
 
 
-@compiled
+@compiled_part
 def _digit_value(numeral: Int) -> float:
     return 0.5 if numeral == HALF else float(numeral - 1)
 
 
-@compiled
+@compiled_part
 def _add_digits(text: Text, begin: Int, end: Int, numerals: Bytes, numbers: Numbers) -> None:
     value = 0.0
     for place in range(begin, min(end, begin + _LONGEST_EXACT)):
@@ -104,7 +104,7 @@ def _add_digits(text: Text, begin: Int, end: Int, numerals: Bytes, numbers: Numb
     add_spoken(numbers, value)
 
 
-@compiled
+@compiled_part
 def _add_number(text: Text, begin: Int, end: Int, numerals: Bytes, numbers: Numbers) -> None:
     total, section, digit = 0.0, 0.0, 0.0
     for place in range(begin, end):
@@ -123,7 +123,7 @@ def _add_number(text: Text, begin: Int, end: Int, numerals: Bytes, numbers: Numb
     add_spoken(numbers, total + section + digit)
 
 
-@compiled
+@compiled_part
 def read_roman(text: Text, numbers: Numbers) -> None:
     """Adds Roman numerals that stand as words."""
     begin: Int = START
@@ -141,7 +141,7 @@ def read_roman(text: Text, numbers: Numbers) -> None:
         begin = end + 1
 
 
-@compiled
+@compiled_part
 def _roman_value(code: Int) -> Int:
     if code == _I:
         return 1

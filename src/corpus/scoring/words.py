@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.compiled import compiled
+from src.compiled import compiled_part
 from src.corpus.scoring.block import Counts
 from src.corpus.scoring.hashing import Places
 from src.corpus.scoring.marks import CLASS_MASK, JOINER, WORD_CLASSES, Marks
@@ -15,7 +15,7 @@ _LANE_MASK = np.uint64(255)
 _ZERO, _THREE, _SEVEN = np.uint64(0), np.uint64(3), np.uint64(7)
 
 
-@compiled
+@compiled_part
 def count_classes(
     marks: Marks, start: np.uint64, stop: np.uint64, counts: Counts, row: Int
 ) -> None:
@@ -39,7 +39,7 @@ def count_classes(
             counts[row, lane_number + _LANES] += np.int64((high >> shift) & _LANE_MASK)
 
 
-@compiled
+@compiled_part
 def split_words(
     marks: Marks,
     start: np.uint64,
@@ -79,6 +79,6 @@ def split_words(
     return begun
 
 
-@compiled
+@compiled_part
 def _is_in_word(mark: Int) -> np.uint64:
     return np.uint64(WORD_CLASSES >> (mark & CLASS_MASK) & 1)
