@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import seconds_of, store_result, summarise
+from benchmarks.harness import print_stored, seconds_of, store_result, summarise
 from src.checkpoint.format import HostBuffers, HostTensor, TensorFiles
 from src.checkpoint.manager import CheckpointManager
 
@@ -126,9 +126,7 @@ def main() -> None:
         results=results,
         packages=["numpy"],
     )
-    for name, summary in results.items():
-        print(f"{name:34} {summary}")
-    print(f"stored {path}")
+    print_stored(results, path)
 
 
 if __name__ == "__main__":

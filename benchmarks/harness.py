@@ -80,6 +80,14 @@ def store_result(
     return path
 
 
+def print_stored(results: Mapping[str, object], path: Path) -> None:
+    """Prints what was measured, a line each, and where it was stored."""
+    width = max(map(len, results), default=0)
+    for name, value in results.items():
+        print(f"{name:{width}} {value}")
+    print(f"stored {path}")
+
+
 def _machine() -> dict[str, object]:
     cpuinfo = Path("/proc/cpuinfo")
     models = [

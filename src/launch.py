@@ -1,15 +1,22 @@
-"""Starting a recipe: as one process or, under Paddle's launcher, as one per core or device."""
+"""Starting a recipe: as one process or, under Paddle's launcher, as one per core or device.
+
+What is started is also told to end from here, because the launcher cannot be told: it passes
+SIGTERM on, and kills its ranks 30 seconds later, whether they have saved or not.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
+
+import psutil
 
 from src.errors import EXIT_INTERRUPTED
 from src.secret import Secret, mask
@@ -20,6 +27,7 @@ _LONGEST_PARTING_SECONDS = 1800.0
 # Set by Paddle's launcher for each rank.
 _LOG_FOLDER_VARIABLE = "PADDLE_LOG_DIR"
 _LOCAL_RANK_VARIABLE = "PADDLE_LOCAL_RANK"
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SECRET_NAME = re.compile(r"SECRET|TOKEN(?!IZ)|PASSW|CREDENTIAL|WEBHOOK|ACCESS_KEY|API_KEY|_KEY$")
 
 
@@ -33,21 +41,28 @@ def cpu_ranks() -> int:
 
 
 def recipe_command(
-    recipe: str, arguments: Sequence[str], *, ranks: int, log_folder: Path
+    recipe: str,
+    arguments: Sequence[str],
+    *,
+    ranks: int = 1,
+    gpus: Sequence[int] = (),
+    log_folder: Path,
 ) -> list[str]:
     """The command line that runs `src/train_<recipe>.py`.
 
     Args:
         recipe: "teacher" or "student".
         arguments: Passed on.
-        ranks: 1 starts it directly.
+        ranks: 1 starts it directly, without the launcher.
+        gpus: Numbers of the GPUs that get a rank each, in place of `ranks`.
         log_folder: Where the launcher writes each rank's output.
     """
     script = str(ROOT / "src" / f"train_{recipe}.py")
-    if ranks == 1:
+    if ranks == 1 and not gpus:
         return [sys.executable, script, *arguments]
-    launcher = [sys.executable, "-m", "paddle.distributed.launch"]
-    options = ["--nproc_per_node", str(ranks), "--log_dir", str(log_folder), "--log_level", "ERROR"]
+    places = ["--gpus", ",".join(map(str, gpus))] if gpus else ["--nproc_per_node", str(ranks)]
+    launcher = [sys.executable, "-m", "paddle.distributed.launch", *places]
+    options = ["--log_dir", str(log_folder), "--log_level", "ERROR"]
     return [*launcher, *options, script, *arguments]
 
 
@@ -79,6 +94,50 @@ def run_to_end(command: Sequence[str]) -> int:
                 return EXIT_INTERRUPTED if is_interrupted and code else code
 
 
+def ask_to_end(
+    process: subprocess.Popen[bytes], number: signal.Signals, *, is_launcher: bool
+) -> None:
+    """Sends a signal to a started command; under the launcher to its ranks, which then save.
+
+    Does nothing to a command that has ended. May be called by a signal handler.
+
+    Args:
+        process: Of the command.
+        number: The signal.
+        is_launcher: Whether the command is Paddle's launcher. One that has no ranks yet gets the
+            signal itself: there is nothing to save.
+    """
+    if process.poll() is not None:
+        return
+    targets = [rank.pid for rank in _ranks_of(process.pid)] if is_launcher else []
+    for target in targets or [process.pid]:
+        with suppress(ProcessLookupError):
+            os.kill(target, number)
+
+
+def was_ended(code: int, *, is_launcher: bool) -> bool:
+    """Whether a request to end met a command before it could take it: it could not save, either.
+
+    Args:
+        code: Exit code; minus the number of the signal that ended it.
+        is_launcher: Whether the command is Paddle's launcher, which ends with the number of the
+            signal that it got, or with 256 less the number of the one that ended a rank.
+    """
+    launchers = (signal.SIGTERM, signal.SIGINT, 256 - signal.SIGTERM, 256 - signal.SIGINT)
+    return -code in _STOP_SIGNALS or (is_launcher and code in launchers)
+
+
+def _ranks_of(launcher: int) -> list[psutil.Process]:
+    """The ranks that a launcher has started; its other children ask the driver about the GPUs."""
+    ranks = []
+    with suppress(psutil.Error):  # it has gone, or may not be looked at
+        for child in psutil.Process(launcher).children():
+            with suppress(psutil.Error):
+                if _LOCAL_RANK_VARIABLE in child.environ():
+                    ranks.append(child)
+    return ranks
+
+
 def leave(code: int) -> NoReturn:
     """Ends this process with an exit code; the last act of a recipe that was started as a file.
 
@@ -99,14 +158,10 @@ def leave(code: int) -> NoReturn:
 
 def _wait_for_first_rank() -> None:
     """Returns when the first rank of this machine has ended."""
-    import psutil
-
-    try:
-        for peer in psutil.Process(os.getppid()).children():
+    with suppress(psutil.Error):  # it has gone, or may not be looked at
+        for peer in _ranks_of(os.getppid()):
             if peer.environ().get(_LOCAL_RANK_VARIABLE) == "0":
                 peer.wait(_LONGEST_PARTING_SECONDS)
-    except psutil.Error:
-        return  # it has gone, or may not be looked at
 
 
 def mask_launcher_logs(environment: Mapping[str, str]) -> None:

@@ -59,6 +59,25 @@ def read_secret(variable: str) -> Secret:
     return Secret(variable, _read_private_file(Path(name), variable))
 
 
+def read_pair(first: str, second: str) -> tuple[str, str] | None:
+    """Two variables that belong together, such as the two halves of an access key.
+
+    Returns:
+        Their values, or None when neither is set.
+
+    Raises:
+        ConfigError: Only one is set.
+    """
+    # A key that was pasted brings a space or a line end along, and the service then calls it wrong.
+    values = os.environ.get(first, "").strip(), os.environ.get(second, "").strip()
+    if all(values):
+        return values
+    if not any(values):
+        return None
+    present, missing = (first, second) if values[0] else (second, first)
+    raise ConfigError(f"{present} is set but {missing} is not; set both, or neither")
+
+
 def mask(text: str, secrets: Iterable[Secret]) -> str:
     """The text without any of the secrets, also where they are percent-encoded for an address."""
     for secret in secrets:

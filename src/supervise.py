@@ -22,17 +22,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
 
-import psutil
-
 from src.checkpoint.resume import list_checkpoints
 from src.cloud.off_peak import OffPeak
 from src.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_KILLED_BY_USER, EXIT_USAGE
+from src.launch import ask_to_end, was_ended
+from src.monitoring.alert import Alert
 from src.monitoring.metrics import METRICS_FILE, read_metrics
 from src.schema import SuperviseConfig
 from src.units import format_seconds
@@ -43,11 +43,8 @@ _READ_BYTES = 65_536
 _LONGEST_WORDS = 300
 _REPORT = re.compile(r"\d\d:\d\d:\d\d (\[\d+/\d+\] )?(?!WARNING|ERROR)")
 _DRAIN_SECONDS = 5.0
-# Paddle's launcher ends with the number of the signal, whatever its ranks return.
-_LAUNCHER_CODES = (int(signal.SIGTERM), int(signal.SIGINT))
 
 logger = logging.getLogger(__name__)
-Alert = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ class Supervisor:
         folder: The run's output_dir.
         settings: Limits and waits.
         is_launcher: The command is Paddle's launcher: its output is no result, and signals go to
-            its ranks, because it kills them 30 seconds after it got one itself.
+            its ranks, see `src.launch`.
         off_peak: Hours in which the run may be started; None: always.
         alert: Logs, and tells people what the run cannot; takes kind and text.
     """
@@ -244,10 +241,10 @@ class Supervisor:
 
     def _code_when_asked(self, end: End) -> int:
         code = end.code
-        if self._is_launcher and code in _LAUNCHER_CODES:
+        if was_ended(code, is_launcher=self._is_launcher):
             code = EXIT_INTERRUPTED
-        if code < 0:  # the signal met it before it could take signals
-            code = EXIT_INTERRUPTED if -code in SIGNALS else EXIT_FAILED
+        if code < 0:
+            code = EXIT_FAILED
         logger.info("stopped by %s, exit code %d", _signal_name(self._asked or 0), code)
         return code
 
@@ -261,25 +258,11 @@ class Supervisor:
         self._pass_on(self._asked)
 
     def _pass_on(self, number: signal.Signals) -> None:
-        if self._child is None or self._child.poll() is not None:
+        if self._child is None:
             return
         # A closed terminal means the same as a request to end; the run knows only that one.
         passed = signal.SIGTERM if number == signal.SIGHUP else number
-        for process_id in self._targets(self._child.pid):
-            try:
-                os.kill(process_id, passed)
-            except ProcessLookupError:
-                continue
-
-    def _targets(self, child: int) -> list[int]:
-        if self._is_launcher:
-            try:
-                ranks = [process.pid for process in psutil.Process(child).children()]
-            except psutil.Error:
-                ranks = []
-            if ranks:
-                return ranks
-        return [child]
+        ask_to_end(self._child, passed, is_launcher=self._is_launcher)
 
     def _wait_for_hours(self) -> None:
         hours = self._off_peak

@@ -5,14 +5,16 @@ The training loop knows of neither: it is given somebody to alert and reasons to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.cloud.notice import StopSource, no_alert, stop_sources
+from src.cloud.notice import stop_sources
+from src.monitoring.alert import Alert, no_alert
 from src.monitoring.alerts import open_alerts
+from src.stop_source import StopSource
 
 if TYPE_CHECKING:
     from src.schema import Config, TrainerConfig
@@ -28,7 +30,7 @@ class Surroundings:
         stop_sources: Reasons to stop besides signals.
     """
 
-    alert: Callable[[str, str], None]
+    alert: Alert
     stop_sources: tuple[StopSource, ...]
 
 

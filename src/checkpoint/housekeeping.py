@@ -15,7 +15,8 @@ from src.checkpoint.resume import CheckpointStatus, list_checkpoints, verify_che
 from src.checkpoint.store import LocalStore, parse_step, step_name
 from src.checkpoint.stores.open import names_store, open_store
 from src.checkpoint.stores.store import Store, Stored, surplus
-from src.checkpoint.uploads import remembered_store
+from src.checkpoint.stores.url import parse_store_url
+from src.checkpoint.upload_record import remembered_store
 from src.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -154,7 +155,7 @@ def run_folders(folders: Iterable[Path]) -> list[Path]:
     asked = list(folders)
     found = [folder for folder in asked if _holds_checkpoints(folder)]
     if not found:
-        names = " and ".join(str(_store_at(folder) or folder) for folder in asked)
+        names = " and ".join(map(display_name, asked))
         raise CheckpointNotFound(
             f"no checkpoints in {names}; name the output_dir of a run, or its store"
         )
@@ -166,6 +167,12 @@ def _holds_checkpoints(folder: Path) -> bool:
     if store is not None:
         return bool(store.list())
     return bool(list_checkpoints(folder) or remembered_store(folder))
+
+
+def display_name(folder: Path) -> str:
+    """What messages call a folder or store: an address that went through a path as it was."""
+    text = str(folder)
+    return str(parse_store_url(text)) if names_store(text) else text
 
 
 def _store_at(folder: Path) -> Store | None:

@@ -134,16 +134,17 @@ class CheckpointManager:
         else:  # an interrupted run has waited when it saved; who presses Ctrl-C twice, has enough
             self.close(upload_seconds=0)
 
-    def close(self, *, upload_seconds: float = FINISHED_SECONDS) -> None:
+    def close(self, *, upload_seconds: float | None = None) -> None:
         """Waits for the save in flight and lets other processes write to the folder.
 
         Args:
-            upload_seconds: How long to wait for the upload of what is saved.
+            upload_seconds: How long to wait for the upload of what is saved; None means
+                FINISHED_SECONDS.
         """
         self._executor.shutdown(wait=True)
         if self._uploads and self._has_begun:
             self._uploads.notify()  # `final` of a run with LoRA is written past this class
-            self._uploads.close(upload_seconds)
+            self._uploads.close(FINISHED_SECONDS if upload_seconds is None else upload_seconds)
         self._store.release()
 
     def wait(self) -> None:
@@ -231,10 +232,15 @@ class CheckpointManager:
         """Finds what `resume_from_checkpoint: setting` means; see `src.checkpoint.resume`.
 
         With several ranks ask on the main one and hand the answer to the others.
+
+        Raises:
+            StoreError: Also if the store can never take what this run saves.
         """
         self.wait()
         found = find_resume(self._store, setting, refuse, self._remote)
         self._parent = found.path.name if found else None
+        if self._uploads:
+            self._uploads.open()
         self._upload()  # what a killed process had saved but not uploaded
         return found
 

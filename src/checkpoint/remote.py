@@ -15,7 +15,7 @@ from src.checkpoint.store import BEST, LocalStore, parse_step
 from src.checkpoint.stores.open import open_store
 from src.checkpoint.stores.store import KINDS, Store, Stored, newest_line, parse_stored
 from src.checkpoint.stores.url import parse_store_url
-from src.checkpoint.uploads import remembered_writer
+from src.checkpoint.upload_record import remembered_writer
 from src.errors import CheckpointCorrupt, CheckpointError, CheckpointNotFound
 from src.units import format_bytes, format_seconds
 

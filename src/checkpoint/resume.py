@@ -20,6 +20,7 @@ from src.checkpoint.remote import Refusal, checkpoints_ahead, fetch, find_named
 from src.checkpoint.store import BEST, FINAL, LocalStore, parse_step
 from src.checkpoint.stores.open import names_store
 from src.checkpoint.stores.store import Store, Stored
+from src.checkpoint.upload_record import remembered_writer
 from src.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError, StoreError
 from src.units import format_bytes, format_seconds
 
@@ -139,10 +140,13 @@ def _candidates(local: LocalStore, refuse: Refusal, remote: Store | None) -> lis
         try:
             ahead = checkpoints_ahead(remote, local)
         except StoreError as error:
-            if not found:
+            # One that has worked for this run before does not hold it up.
+            is_known = remembered_writer(local.root, str(remote)) is not None
+            if not found or not (error.is_temporary or is_known):
+                then = "go on without it" if found else "start at step 0"
                 raise StoreError(
                     f"cannot tell whether there is something to resume: {error.reason}",
-                    f"{error.remedy}; or set checkpoint_store to null to start at step 0",
+                    f"{error.remedy}; or set checkpoint_store to null to {then}",
                     is_temporary=error.is_temporary,
                 ) from None
             logger.warning("resuming without looking into %s: %s", remote, error)

@@ -5,32 +5,28 @@ and `best`) and uploads it, one folder at a time. It compares instead of queuein
 network or a kill nothing has to be remembered, and what rotation has deleted meanwhile is not
 missed. Nothing here raises into the training; trouble is said once, and again when it is over.
 
-`.store.json` in the run's folder remembers which writer of the store this folder is, so that a
-restart on the same machine goes on as the same one and finds its half-sent files.
+What the folder remembers of its store is in `src.checkpoint.upload_record`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import suppress
 
 from src.checkpoint.manifest import Manifest, read_manifest
-from src.checkpoint.store import LocalStore, parse_step
-from src.checkpoint.stores.store import BEST, CHECKPOINT, FINAL, Fenced, Store
+from src.checkpoint.store import LocalStore
+from src.checkpoint.stores.store import CHECKPOINT, Fenced, Store
 from src.checkpoint.stores.transfer import Transfer
+from src.checkpoint.upload_record import Target, remember, remembered_writer, targets
 from src.errors import CheckpointCorrupt, StoreError
-from src.files import write_text
 from src.units import format_bytes, format_seconds
 
 INTERRUPTED_SECONDS = 240.0
 """How long an interrupted run waits for its last upload: a reclaimed machine has 300 s in all."""
 FINISHED_SECONDS = 1800.0
 """How long a finished run waits for its last upload."""
-RECORD_FILE = ".store.json"
 
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -38,33 +34,6 @@ _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_TO_END = 5.0
 
 logger = logging.getLogger(__name__)
-
-
-def remembered_writer(folder: Path, store: str) -> int | None:
-    """Which writer of `store` this folder is; None if it never was one."""
-    try:
-        content = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-        return int(content["writer"]) if content["store"] == store else None
-    except (OSError, LookupError, TypeError, ValueError):
-        return None
-
-
-def remembered_store(folder: Path) -> str | None:
-    """Address of the store that the run in this folder uploads to; None if there is none."""
-    try:
-        content = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-        return str(content["address"])
-    except (OSError, LookupError, TypeError, ValueError):
-        return None
-
-
-@dataclass(frozen=True)
-class _Target:
-    """A folder of the run that the store lacks."""
-
-    kind: str
-    path: Path
-    manifest: Manifest
 
 
 class Uploads:
@@ -108,6 +77,26 @@ class Uploads:
         """Name of the folder being uploaded, which rotation has to spare."""
         return (self._busy,)
 
+    def open(self) -> None:
+        """Becomes the store's writer before anything is trained.
+
+        So a store that can never be used is found now, and not after the first save: one without
+        the right to write, or that cannot tell two writers apart.
+
+        Raises:
+            StoreError: The store refuses for a reason that does not pass by itself, and has never
+                taken anything of this run. One that has worked before does not stop a run.
+        """
+        if self._thread is not None or self._generation is not None:
+            return
+        known = remembered_writer(self._folder.root, str(self._store))
+        try:
+            self._claim(known)
+        except StoreError as error:
+            if known is None and not error.is_temporary:
+                raise
+            # The thread meets the same trouble at the first save, says it, and tries again.
+
     def notify(self) -> None:
         """Says that the folder may hold something new; returns at once."""
         with self._changed:
@@ -146,7 +135,7 @@ class Uploads:
         if not is_done:
             logger.warning(
                 "%s does not have all of %s after waiting: it is on this machine only; copy it "
-                "before the machine goes, or start an unfinished run here again, which uploads it",
+                "before the machine goes, or start the run here again, which uploads it",
                 self._store,
                 self._folder,
             )
@@ -206,9 +195,7 @@ class Uploads:
         except Exception as error:  # noqa: BLE001  no fault of an upload may end a training
             trouble = StoreError(f"uploading to {self._store} failed: {error!r}", "report this")
         else:
-            if self._trouble is not None:
-                logger.info("%s is reached again and has everything", self._store)
-                self._trouble = None
+            self._note_complete()
             return None
         if self._trouble != str(trouble):
             self._trouble = str(trouble)
@@ -216,29 +203,25 @@ class Uploads:
             logger.warning("%s", trouble if isinstance(trouble, Fenced) else f"{trouble}; {again}")
         return trouble
 
-    def _next_target(self) -> _Target | None:
-        wanted = [
-            name
-            for name in self._folder.list()
-            if self._folder.exists(name) and self._store.wants(CHECKPOINT, parse_step(name) or 0)
-        ]
-        newest = wanted[-1] if wanted else ""
-        for kind, name in ((CHECKPOINT, newest), (FINAL, FINAL), (BEST, BEST)):
-            path = self._folder.root / (name or "none")
-            try:
-                target = _Target(kind, path, read_manifest(path))
-            except CheckpointCorrupt:  # there is none, or it was replaced this very moment
-                continue
+    def _note_complete(self) -> None:
+        if self._trouble is not None:
+            logger.info("%s is reached again and has everything", self._store)
+            self._trouble = None
+        if self._generation is not None and not self._is_closing and not self._damaged:
+            with suppress(OSError):  # on a full disk the next start compares
+                remember(self._folder, self._store, self._generation, complete=self._done)
+
+    def _next_target(self) -> Target | None:
+        for target in targets(self._folder, self._store.wants):
             if (
-                self._done.get(kind) != target.manifest
+                self._done.get(target.kind) != target.manifest
                 and target.manifest not in self._damaged
-                and self._store.wants(kind, target.manifest.step)
                 and self._is_missing(target)
             ):
                 return target
         return None
 
-    def _is_missing(self, target: _Target) -> bool:
+    def _is_missing(self, target: Target) -> bool:
         """Whether the store lacks it; becomes a new writer where the run has gone back."""
         if self._generation is None:
             self._claim(remembered_writer(self._folder.root, str(self._store)))
@@ -257,12 +240,7 @@ class Uploads:
 
     def _claim(self, previous: int | None) -> None:
         self._generation = self._store.claim(previous)
-        content = {
-            "store": str(self._store),
-            "address": self._store.address,
-            "writer": self._generation,
-        }
-        write_text(self._folder.root / RECORD_FILE, json.dumps(content) + "\n")
+        remember(self._folder, self._store, self._generation)
 
     def _keep_distance(self) -> None:
         """Lets the time pass that the store wants between folders, unless somebody waits."""
@@ -272,7 +250,7 @@ class Uploads:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_closing, timeout=max(0, left))
 
-    def _upload(self, target: _Target) -> None:
+    def _upload(self, target: Target) -> None:
         total = target.manifest.total_bytes
         self._busy = target.path.name
         self._current = Transfer(f"uploading {target.path.name}", total, is_logged=False)
@@ -296,7 +274,7 @@ class Uploads:
         )
         self._store.rotate(keep_last=self._keep_last)
 
-    def _note_lost(self, target: _Target, error: Exception) -> None:
+    def _note_lost(self, target: Target, error: Exception) -> None:
         """A folder that changed below the upload is looked at anew; a damaged one is left."""
         try:
             is_same = read_manifest(target.path) == target.manifest

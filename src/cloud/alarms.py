@@ -12,16 +12,14 @@ is the text "200". Names of actions and parameters are those of the official SDK
 from __future__ import annotations
 
 import json
-import logging
-import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from aliyunsdkcore.request import CommonRequest
 
-from src.cloud.ecs import Credentials, ask, make_client, not_the_service
-from src.cloud.refusals import kind_of
+from src.cloud.ecs import CLOUD_RETRY, Credentials, ask, make_client, not_the_service
 from src.errors import CloudError
 
 Parameters = Mapping[str, str | int]
@@ -29,7 +27,6 @@ Parameters = Mapping[str, str | int]
 _VERSION = "2019-01-01"
 _NAMESPACE = "acs_ecs_dashboard"
 _ATTEMPTS = 4
-_FIRST_WAIT_SECONDS = 1.0
 _MINUTE = "60"
 _LEAST_GPU_PERCENT = 80
 _GPU_MINUTES = 30
@@ -39,8 +36,6 @@ _SILENCE_SECONDS = 6 * 3600  # until a lasting alarm is told again
 _MAIL_AND_DINGTALK = "4"  # the one level that both sites of the cloud know
 _SUCCESS = "200"
 _ABSENT = ("404", "ResourceNotFound")
-
-logger = logging.getLogger(__name__)
 
 
 class CloudMonitor:
@@ -61,7 +56,7 @@ class CloudMonitor:
     ) -> None:
         self._credentials = credentials
         self._endpoint = endpoint
-        self._sleep = sleep
+        self._retry = replace(CLOUD_RETRY, attempts=_ATTEMPTS, sleep=sleep)
 
     def call(self, region: str, action: str, parameters: Parameters) -> Any:
         """The answer to one call; all calls made here may be repeated.
@@ -69,17 +64,7 @@ class CloudMonitor:
         Raises:
             CloudError: The service cannot be reached or refuses; `code` is the service's.
         """
-        wait = _FIRST_WAIT_SECONDS
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return self._call(region, action, parameters)
-            except CloudError as error:
-                if kind_of(error.code) != "retry" or attempt == _ATTEMPTS:
-                    raise
-                logger.debug("%s, attempt %d of %d", error.reason, attempt, _ATTEMPTS)
-            self._sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - need not be secret
-            wait *= 2
-        raise AssertionError
+        return self._retry.call(lambda: self._call(region, action, parameters))
 
     def _call(self, region: str, action: str, parameters: Parameters) -> Any:
         host = f"metrics.{region}.aliyuncs.com"

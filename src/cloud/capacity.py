@@ -135,6 +135,18 @@ def nothing_offered(cloud: CloudConfig) -> ConfigError:
     )
 
 
+def nothing_now(offers: Sequence[Offer], cloud: CloudConfig) -> CloudError:
+    """For offers of which none can be had now."""
+    cheapest = min((offer.price for offer in offers), default=0.0)
+    if cloud.price_limit is not None and cheapest > cloud.price_limit:
+        return CloudError(
+            f"cloud.price_limit is {cloud.price_limit:g}, and the cheapest zone costs "
+            f"{cheapest:.3f} CNY per hour now",
+            "raise it, set it to null for the market price, add regions or types, or wait",
+        )
+    return CloudError("no zone has an instance now", "add regions or types, or wait")
+
+
 class Unavailable:
     """Offers that were refused a moment ago, and are left alone for a while.
 

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 
 from src.cloud.accounts import Accounts
 from src.cloud.alarm_keeper import AlarmKeeper
+from src.cloud.alert_secrets import take_back_secrets
 from src.cloud.ecs_api import EcsApi
 from src.cloud.facts import Machine
 from src.cloud.launcher import Launcher, life_seconds
@@ -22,16 +23,16 @@ from src.cloud.leftovers import Leftovers
 from src.cloud.order import Order, by_name, life_of
 from src.cloud.policy import Action, View, next_action
 from src.cloud.progress import failures_in_a_row, hours_left
-from src.cloud.refusals import kind_of
+from src.cloud.refusals import may_pass
 from src.cloud.run_state import End, Launch, RunRecord, RunState, Status
-from src.errors import EXIT_DONE, CloudError, LinguaBridgeError, StoreError
+from src.errors import EXIT_DONE, LinguaBridgeError
+from src.monitoring.alert import Alert, log_alert
 from src.schema import CloudConfig
 from src.units import format_seconds
 
 _LONGEST_WAIT_SECONDS = 600.0
 _SETTLE_TURNS = 20
 _HOUR = 3600.0
-Alert = Callable[[str, str], object]
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +51,6 @@ class Clock:
 
 
 SYSTEM_CLOCK = Clock()
-
-
-def log_alert(kind: str, text: str) -> None:
-    """Tells of an event in the log alone."""
-    logger.info("%s: %s", kind, text)
 
 
 class Controller:
@@ -123,7 +119,7 @@ class Controller:
             try:
                 end = self.turn()
             except LinguaBridgeError as error:
-                if not _passes(error):
+                if not may_pass(error):
                     raise
                 self._tell(f"{error}; the run goes on by itself, the controller keeps trying")
                 end = None
@@ -274,6 +270,7 @@ class Controller:
                 break
             self._clock.sleep(self._cloud.poll_seconds)
         self.give_back()
+        take_back_secrets(self._state)
         self._state.finish(action.exit_code, action.reason)
         kind = "finished" if action.exit_code == EXIT_DONE else "failed"
         self._say("budget" if "budget" in action.reason else kind, action.reason)
@@ -304,13 +301,6 @@ class Controller:
         if text != self._told:
             self._told = text
             logger.info("%s", text)
-
-
-def _passes(error: LinguaBridgeError) -> bool:
-    """Whether an error may be gone at the next turn."""
-    if isinstance(error, StoreError):
-        return error.is_temporary
-    return isinstance(error, CloudError) and kind_of(error.code) == "retry"
 
 
 def _last(

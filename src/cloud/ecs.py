@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +20,17 @@ from aliyunsdkecs.endpoint import endpoint_data
 from aliyunsdkecs.request.v20140526.DescribeRegionsRequest import DescribeRegionsRequest
 from requests.utils import get_environ_proxies
 
-from src.cloud.refusals import KEY_ID_VARIABLE, KEY_SECRET_VARIABLE, explain
-from src.errors import CloudError, ConfigError
+from src.cloud.refusals import KEY_ID_VARIABLE, KEY_SECRET_VARIABLE, explain, may_pass
+from src.errors import CloudError, LinguaBridgeError
+from src.retry import Retry
+from src.secret import read_pair
 
 DEFAULT_REGION = "cn-hangzhou"  # DescribeRegions answers the same everywhere
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 10
+ATTEMPTS = 6
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,17 +54,22 @@ def credentials_from_environment() -> Credentials | None:
     Raises:
         ConfigError: Only one half is set.
     """
-    # A key that was pasted brings a space or a line end along, and the service then calls it wrong.
-    key_id = os.environ.get(KEY_ID_VARIABLE, "").strip()
-    key_secret = os.environ.get(KEY_SECRET_VARIABLE, "").strip()
-    if key_id and key_secret:
-        return Credentials(key_id, key_secret)
-    if not key_id and not key_secret:
-        return None
-    present, missing = KEY_ID_VARIABLE, KEY_SECRET_VARIABLE
-    if key_secret:
-        present, missing = missing, present
-    raise ConfigError(f"{present} is set but {missing} is not; set both, or neither")
+    pair = read_pair(KEY_ID_VARIABLE, KEY_SECRET_VARIABLE)
+    return None if pair is None else Credentials(*pair)
+
+
+def _note_attempt(error: LinguaBridgeError, attempt: int) -> None:
+    logger.debug("%s, attempt %d", error, attempt)
+
+
+CLOUD_RETRY = Retry(
+    attempts=ATTEMPTS,
+    first_wait_seconds=1.0,
+    longest_wait_seconds=20.0,
+    may_pass=may_pass,
+    tell=_note_attempt,
+)
+"""How a call is repeated that may be; throttling, which the SDK never repeats, is a reason, too."""
 
 
 def make_client(

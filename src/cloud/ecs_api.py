@@ -9,7 +9,6 @@ names: some setters of the SDK drop what they are given (SystemDisk), others sen
 from __future__ import annotations
 
 import importlib
-import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,14 @@ from typing import Any
 from aliyunsdkcore.client import AcsClient
 from aliyunsdkcore.request import CommonRequest
 
-from src.cloud.ecs import DEFAULT_REGION, Credentials, ask, make_client, not_the_service
+from src.cloud.ecs import (
+    CLOUD_RETRY,
+    DEFAULT_REGION,
+    Credentials,
+    ask,
+    make_client,
+    not_the_service,
+)
 from src.cloud.facts import (
     LAUNCH_TAG,
     RUN_TAG,
@@ -37,15 +43,11 @@ from src.cloud.facts import (
 from src.cloud.refusals import kind_of
 from src.errors import CloudError
 
-ATTEMPTS = 6
-_FIRST_WAIT_SECONDS = 1.0
-_LONGEST_WAIT_SECONDS = 20.0
 _SLOW_ACTIONS = {"RunInstances": 60, "DeleteInstances": 60, "DescribeSpotPriceHistory": 25}
 _PAGE = 100
 _EVENTS_VERSION = "2019-01-01"
 
 Parameters = Mapping[str, str | int | float]
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,7 @@ class EcsApi:
         self._credentials = credentials
         self._endpoints = endpoints
         self._dry_run = dry_run
-        self._sleep = sleep
-        self._jitter = jitter
+        self._retry = replace(CLOUD_RETRY, sleep=sleep, jitter=jitter)
         self._clients: dict[str, tuple[Credentials, AcsClient]] = {}
 
     @property
@@ -308,18 +309,12 @@ class EcsApi:
     def _repeat(self, region: str, request: Any, parameters: Parameters, service: str) -> Any:
         for name, value in parameters.items():
             request.add_query_param(name, str(value))
-        wait = _FIRST_WAIT_SECONDS
-        for attempt in range(1, ATTEMPTS + 1):
+
+        def once() -> Any:
             credentials, client = self._client(region)
-            try:
-                return ask(client, request, credentials, service)
-            except CloudError as error:
-                if kind_of(error.code) != "retry" or attempt == ATTEMPTS:
-                    raise
-                logger.debug("%s, attempt %d of %d", error.reason, attempt, ATTEMPTS)
-            self._sleep(wait * (0.5 + self._jitter() / 2))
-            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
-        raise AssertionError
+            return ask(client, request, credentials, service)
+
+        return self._retry.call(once)
 
     def _client(self, region: str) -> tuple[Credentials, AcsClient]:
         credentials = self._credentials()

@@ -12,17 +12,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime, timezone
 
-from src.cloud.instance import MetadataService, MetadataUnavailable, is_alibaba_machine
 from src.cloud.off_peak import OffPeak
+from src.metadata_service import MetadataService, MetadataUnavailable, is_alibaba_machine
+from src.monitoring.alert import Alert, no_alert
 from src.schema import InterruptionConfig
+from src.stop_source import Ask, StopSource
 from src.units import format_seconds
 
-Ask = Callable[[str], None]
-StopSource = Callable[[Ask], AbstractContextManager[object]]
-Alert = Callable[[str, str], None]
 Clock = Callable[[], datetime]
 
 TERMINATION_ITEM = "instance/spot/termination-time"
@@ -37,10 +36,6 @@ logger = logging.getLogger(__name__)
 def utc_now() -> datetime:
     """The wall clock."""
     return datetime.now(timezone.utc)
-
-
-def no_alert(_kind: str, _text: str) -> None:
-    """Where nobody is to be told."""
 
 
 def stop_sources(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from src.checkpoint.format import hash_file
-from src.checkpoint.stores.bucket import Bucket, ObjectExists, ObjectMissing, Tuning
+from src.checkpoint.stores.bucket import ObjectExists, ObjectMissing, Tuning
 from src.checkpoint.stores.folder import FolderBucket
 from src.checkpoint.stores.oss import OssBucket, find_endpoint
 from src.checkpoint.stores.url import StoreUrl, parse_store_url
@@ -29,7 +29,7 @@ class Objects:
 
     def __init__(self, address: str) -> None:
         url = parse_store_url(address)
-        self._bucket: Bucket
+        self._bucket: FolderBucket | OssBucket
         if url.scheme == "file":
             self._bucket, self._prefix = FolderBucket(Path(url.prefix)), ""
         elif url.scheme == "oss":
@@ -51,6 +51,10 @@ class Objects:
         """Makes or replaces an object."""
         self._bucket.put(self._prefix + key, content)
 
+    def put_private(self, key: str, content: bytes) -> None:
+        """Makes or replaces an object that nobody else may read, whatever the bucket allows."""
+        self._bucket.put_private(self._prefix + key, content)
+
     def put_new(self, key: str, content: bytes) -> bool:
         """Makes an object; False, and nothing done, when the name is taken."""
         try:
@@ -69,15 +73,30 @@ class Objects:
         """Removes an object, if it is there."""
         self._bucket.delete([self._prefix + key])
 
-    def put_file(self, key: str, path: Path) -> None:
-        """Makes or replaces an object with the content of a file of any size."""
-        self._bucket.upload(path, self._prefix + key, hash_file(path), lambda _: None)
+    def put_file(self, key: str, path: Path, *, originals: str | None = None) -> None:
+        """Makes or replaces an object with the content of a file of any size.
+
+        Args:
+            key: Of the object.
+            path: Of the file.
+            originals: Where the bucket may have a file of this name and content already, in folders
+                whose keys begin so: then it is copied there, and nothing is sent.
+        """
+        target, expected = self._prefix + key, hash_file(path)
+        held = self._bucket.list(self._prefix + originals) if originals else ()
+        sources = [source for source in held if source.endswith(f"/{path.name}")]
+        if not any(self._bucket.copy(each, target, expected, _say_nothing) for each in sources):
+            self._bucket.upload(path, target, expected, _say_nothing)
 
     def get_file(self, key: str, path: Path) -> None:
         """Writes an object of any size to a file, which appears when it is whole."""
         with replaced_when_done(path) as partial, partial.open("wb") as file:
             for chunk in self._bucket.stream(self._prefix + key, 0):
                 file.write(chunk)
+
+
+def _say_nothing(_count: int) -> None:
+    """Where nobody follows how many bytes are there."""
 
 
 def machine_address(address: str) -> tuple[str, str]:

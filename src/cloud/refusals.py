@@ -10,7 +10,8 @@ from typing import Literal
 
 from aliyunsdkcore.acs_exception.exceptions import ClientException, ServerException
 
-from src.errors import CloudError
+from src.errors import CloudError, LinguaBridgeError
+from src.retry import is_temporary
 
 Kind = Literal["stock", "price", "account", "retry", "gone", "other"]
 KEY_ID_VARIABLE = "ALIBABA_CLOUD_ACCESS_KEY_ID"
@@ -163,6 +164,13 @@ def kind_of(code: str) -> Kind:
     if code in _MEANINGS:
         return "account"
     return "other"
+
+
+def may_pass(error: LinguaBridgeError) -> bool:
+    """Whether an error of the cloud, or of the bucket, may be gone at the next attempt."""
+    if isinstance(error, CloudError):
+        return kind_of(error.code) == "retry"
+    return is_temporary(error)
 
 
 def explain(

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from src.cloud.alarm_keeper import AlarmKeeper
-from src.cloud.capacity import Offer, check_names, find_offers, nothing_offered
-from src.cloud.controller import SYSTEM_CLOCK, Alert, Clock, Controller, log_alert
+from src.cloud.alert_secrets import for_instances, hand_over_secrets
+from src.cloud.capacity import Offer, check_names, find_offers, nothing_now, nothing_offered
+from src.cloud.controller import SYSTEM_CLOCK, Clock, Controller
 from src.cloud.ecs_api import EcsApi
 from src.cloud.facts import SPOT, Machine
 from src.cloud.launcher import machine_settings
@@ -28,6 +29,8 @@ from src.cloud.run_state import RunRecord, RunState, new_nonce
 from src.config import Config, config_to_yaml
 from src.errors import EXIT_DONE, CloudError, ConfigError
 from src.launch import ROOT
+from src.monitoring.alert import Alert, log_alert
+from src.schema import AlertsConfig, TrainerConfig
 
 # What others make stays on the machine: only checkpoints and a final model are handed in.
 RUNNABLE = ("teacher", "student")
@@ -159,11 +162,15 @@ class Rental:
 
     # Doing
 
-    def begin(self, command: Sequence[str]) -> RunRecord:
-        """Begins the run, or finds it; puts program and configuration into the bucket.
+    def begin(self, command: Sequence[str], *, is_kept: bool = True) -> RunRecord:
+        """Begins the run, or finds it; puts program, configuration and secrets into the bucket.
+
+        Args:
+            command: What runs on the instances.
+            is_kept: Whether a controller keeps the run alive, and tells people of it.
 
         Raises:
-            ConfigError: The bucket or the role is missing, or the command cannot be run.
+            ConfigError: The bucket, the role or a secret is missing, or the command cannot be run.
             CloudError: A run of this name does something else.
         """
         prepared, wanted = self._prepare(command)
@@ -183,16 +190,20 @@ class Rental:
         objects = self.state.objects
         if self.state.key(record.program) not in objects.list(self.state.key("program-")):
             objects.put(self.state.key(record.program), prepared)
-        objects.put(self.state.key(_RUN_FILE), self._settings(command).encode("utf-8"))
+        settings = self._settings(command, is_kept=is_kept)
+        objects.put(self.state.key(_RUN_FILE), settings.encode("utf-8"))
+        hand_over_secrets(self.state, self.config.alerts)
         self.state.rewrite(record)
         return record
 
     def rehearse(self, command: Sequence[str]) -> Offer:
         """Goes through a launch with an api that only tells; nothing is made or written."""
         _, record = self._prepare(command)
-        offers = [offer for offer in self.prices(self.cloud.expected_hours) if offer.in_stock]
+        self.state.objects.list(self.state.key("run.json"))  # a bucket that cannot be read says so
+        known = self.prices(self.cloud.expected_hours)
+        offers = [offer for offer in known if offer.in_stock]
         if not offers:
-            raise CloudError("no zone has an instance now", "add regions or types, or wait")
+            raise nothing_now(known, self.cloud)
         launcher = self.controller(record).launcher
         launch = launcher.prepare(offers[0], 1, self.cloud.budget)
         if launch is not None:
@@ -227,7 +238,7 @@ class Rental:
             CloudError: One lives already, or there is none to be had.
         """
         check_names(self._api, self.cloud)
-        record = self.begin(command)
+        record = self.begin(command, is_kept=False)
         controller = self.controller(record)
         living = controller.leftovers.machines()
         if living:
@@ -239,7 +250,7 @@ class Rental:
             SPOT, hours=self.cloud.expected_hours, money_left=self.cloud.budget
         )
         if launch is None:
-            raise CloudError("no zone has an instance now", "add regions or types, or wait")
+            raise nothing_now(self.prices(self.cloud.expected_hours), self.cloud)
         return f"{launch.instance_type} in {launch.zone}"
 
     def down(self, confirm: Callable[[str], bool]) -> list[str]:
@@ -276,14 +287,16 @@ class Rental:
         machine_settings(self.cloud, record, 1, "")  # refuses what an instance could not use
         return packed, record
 
-    def _settings(self, command: Sequence[str]) -> str:
+    def _settings(self, command: Sequence[str], *, is_kept: bool) -> str:
         """The configuration for instances: what they train saves its checkpoints in the bucket."""
+        alerts = for_instances(self.config.alerts, self.cloud.run_name, is_kept=is_kept)
+        changes: dict[str, AlertsConfig | TrainerConfig] = {"alerts": alerts}
         name = command[0] if command else ""
-        if name not in RUNNABLE or getattr(self.config, name).checkpoint_store:
-            return config_to_yaml(self.config)
-        address = below(str(self.cloud.bucket), self.state.key("checkpoints"))
-        section = getattr(self.config, name).model_copy(update={"checkpoint_store": address})
-        return config_to_yaml(self.config.model_copy(update={name: section}))
+        if name in RUNNABLE and not getattr(self.config, name).checkpoint_store:
+            address = below(str(self.cloud.bucket), self.state.key("checkpoints"))
+            section: TrainerConfig = getattr(self.config, name)
+            changes[name] = section.model_copy(update={"checkpoint_store": address})
+        return config_to_yaml(self.config.model_copy(update=changes))
 
     def _output_dir(self, command: Sequence[str]) -> str:
         name = command[0] if command else ""

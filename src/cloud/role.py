@@ -11,12 +11,11 @@ from collections.abc import Callable
 
 from src.checkpoint.stores.oss_credentials import ROLE_VARIABLE, RoleCredentials
 from src.cloud.ecs import Credentials, credentials_from_environment
-from src.cloud.instance import METADATA_URL
 from src.cloud.refusals import KEY_ID_VARIABLE, KEY_SECRET_VARIABLE
 from src.errors import CloudError, ConfigError, StoreError
 
 
-def credentials_source(base_url: str = METADATA_URL) -> Callable[[], Credentials]:
+def credentials_source(base_url: str | None = None) -> Callable[[], Credentials]:
     """Gives a key that is valid now; ask it before every call.
 
     Raises:
@@ -34,7 +33,7 @@ def credentials_source(base_url: str = METADATA_URL) -> Callable[[], Credentials
     )
 
 
-def role_credentials(role: str, base_url: str = METADATA_URL) -> Callable[[], Credentials]:
+def role_credentials(role: str, base_url: str | None = None) -> Callable[[], Credentials]:
     """Keys of the role that is attached to this instance, renewed before they end."""
     provider = RoleCredentials(role, base_url)
 

@@ -10,6 +10,7 @@
     logs/0001.txt          the end of what its training printed
     ledger.jsonl           what each instance cost, one JSON object a line; see src.cloud.ledger
     end.json               how the run ended; written by the controller at the end
+    alert-secrets.json     of alert channels, private to the run; see src.cloud.alert_secrets
     stop.json              asks the instance to save and end; it looks at every heartbeat
     output/…               summary.json, metrics.jsonl and final/ of the finished training
 
@@ -33,6 +34,7 @@ from src.errors import CloudError
 Phase = Literal["starting", "fetching", "training", "uploading", "done", "failed", "interrupted"]
 RUNS = "runs"
 OUTPUT = "output"
+ALERT_SECRETS = "alert-secrets.json"
 ENDED: tuple[Phase, ...] = ("done", "failed", "interrupted")
 
 
@@ -222,6 +224,7 @@ class RunState:
         steering = ("launches/", "instances/", "ends/", "status/", "logs/", "program-")
         for name in self._names(""):
             if name in (
+                ALERT_SECRETS,
                 "config.yaml",
                 "stop.json",
                 "ledger.jsonl",

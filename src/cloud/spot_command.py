@@ -16,7 +16,7 @@ from pathlib import Path
 
 from src.cloud.alarm_keeper import AlarmKeeper
 from src.cloud.alarms import CloudMonitor
-from src.cloud.controller import SYSTEM_CLOCK, Alert, Clock, log_alert
+from src.cloud.controller import SYSTEM_CLOCK, Clock
 from src.cloud.ecs_api import EcsApi, Endpoints, Parameters
 from src.cloud.facts import ON_DEMAND, SPOT
 from src.cloud.ledger import columns
@@ -34,6 +34,7 @@ from src.errors import (
     LinguaBridgeError,
 )
 from src.logs import set_up_logging
+from src.monitoring.alert import Alert, log_alert
 from src.monitoring.alerts import open_alerts
 
 _FOLDER = Path("runs/cloud")

@@ -4,8 +4,9 @@
 
 While the training runs, a thread reports at every heartbeat how far it is, hands in the end of what
 it printed, and looks whether the run is asked to stop; another asks the metadata service whether
-the machine is about to be taken away. In both cases the training gets SIGTERM, on which it saves
-and ends with 75. Training that watches for the notice itself is told twice, which changes nothing.
+the machine is about to be taken away. In both cases the training (each rank of it) gets SIGTERM, on
+which it saves and ends with 75. Training that watches for the notice itself is told twice, which
+changes nothing.
 """
 
 from __future__ import annotations
@@ -18,31 +19,31 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
-
-import requests
+from typing import Any
 
 from src.checkpoint.stores.oss_credentials import ROLE_VARIABLE
+from src.cloud.alert_secrets import fetch_secrets, received
+from src.cloud.notice import notice_source
 from src.cloud.objects import Objects
 from src.cloud.run_state import OUTPUT, Phase, RunState, Status, next_beat
 from src.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LinguaBridgeError, StoreError
-from src.launch import ROOT
+from src.launch import ask_to_end, recipe_command, stage_command, was_ended
 from src.logs import set_up_logging
+from src.metadata_service import metadata_url
 from src.monitoring.metrics import METRICS_FILE, read_metrics
+from src.retry import Retry
 
 LOG_FILE = "training.log"
 _LOG_BYTES = 64 * 1024
 _NOTICE_SECONDS = 5.0
 _PATIENCE_SECONDS = 1800.0
-_METADATA_VARIABLE = "LINGUABRIDGE_METADATA_URL"
-_METADATA_URL = "http://100.100.100.200"
 _SUMMARY = "summary.json"
 
-logger = logging.getLogger(__name__)
-Result = TypeVar("Result")
+logger = logging.getLogger("src.cloud.worker")  # started as a module, it is __main__
 
 
 @dataclass(frozen=True)
@@ -96,40 +97,37 @@ class Worker:
         self._status = Status(settings.launch)
         self._lock = threading.Lock()
         self._training: subprocess.Popen[bytes] | None = None
+        self._is_launcher = False
+        # For what must not be left out, also when the bucket is away for a while.
+        self._patience = Retry(
+            attempts=None,
+            first_wait_seconds=settings.heartbeat_seconds,
+            longest_wait_seconds=settings.heartbeat_seconds,
+            longest_seconds=_PATIENCE_SECONDS,
+            tell=lambda error, _: logger.warning("%s; trying again", error),
+        )
         self._began = time.monotonic()
         self._told = False
 
     def run(self) -> int:
         """Everything; returns the exit code of the training, 0 without one."""
-        self._insist(lambda: self._report(phase="fetching"))
-        self._insist(self._fetch_inputs)
+        self._patience.call(lambda: self._report(phase="fetching"))
+        self._patience.call(self._fetch_inputs)
         if not self._settings.command:
-            self._insist(lambda: self._report(phase="done", exit_code=0))
+            self._patience.call(lambda: self._report(phase="done", exit_code=0))
             return 0
         code = self._train()
         if code == 0:
-            self._insist(lambda: self._report(phase="uploading", exit_code=0))
-            summary = self._insist(self._hand_in)
-            self._insist(lambda: self._report(phase="done", exit_code=0, summary=summary))
+            self._patience.call(lambda: self._report(phase="uploading", exit_code=0))
+            summary = self._patience.call(self._hand_in)
+            self._patience.call(lambda: self._report(phase="done", exit_code=0, summary=summary))
         elif code == EXIT_INTERRUPTED:
-            self._insist(lambda: self._report(phase="interrupted", exit_code=code))
+            self._patience.call(lambda: self._report(phase="interrupted", exit_code=code))
         else:
             words = self._last_words()
-            self._insist(lambda: self._report(phase="failed", exit_code=code, message=words))
-        self._insist(self._hand_in_log)
+            self._patience.call(lambda: self._report(phase="failed", exit_code=code, message=words))
+        self._patience.call(self._hand_in_log)
         return code
-
-    def _insist(self, action: Callable[[], Result]) -> Result:
-        """Does what must not be left out, also when the bucket is away for a while."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                return action()
-            except StoreError as error:
-                if not error.is_temporary or time.monotonic() > deadline:
-                    raise
-                logger.warning("%s; trying again", error)
-            time.sleep(self._settings.heartbeat_seconds)
 
     def fail(self, reason: str, exit_code: int) -> None:
         """Reports that it came to no training."""
@@ -149,43 +147,47 @@ class Worker:
             logger.info("fetched %s (%d files)", local, len(names) or 1)
 
     def _train(self) -> int:
-        log = self._folder / LOG_FILE
         environment = dict(os.environ)
         if self._settings.ram_role:
             environment[ROLE_VARIABLE] = self._settings.ram_role
-        self._began = time.monotonic()
-        with log.open("ab") as output:
+        command, self._is_launcher = self._command()
+        secrets = self._patience.call(lambda: fetch_secrets(self._state))
+        with received(secrets, self._folder) as files, (self._folder / LOG_FILE).open("ab") as log:
+            self._began = time.monotonic()
             self._training = subprocess.Popen(
-                self._command(), cwd=self._folder, stdout=output, stderr=output, env=environment
+                command, cwd=self._folder, stdout=log, stderr=log, env={**environment, **files}
             )
             self._status = replace(self._status, phase="training")  # told at the first heartbeat
-            ended = threading.Event()
-            watchers = [
-                threading.Thread(target=self._watch_heartbeat, args=(ended,)),
-                threading.Thread(target=self._watch_notice, args=(ended,)),
-            ]
-            for watcher in watchers:
-                watcher.start()
-            code = self._training.wait()
-            ended.set()
-            for watcher in watchers:
-                watcher.join()
+            pause = min(_NOTICE_SECONDS, self._settings.heartbeat_seconds)
+            notice = notice_source(metadata_url(), poll_seconds=pause)
+            with self._heartbeats(), notice(self._tell_to_end):
+                code = self._training.wait()
         # Ended by SIGTERM before it could take it: nothing was lost that a restart does not redo.
-        return EXIT_INTERRUPTED if code == -signal.SIGTERM and self._told else code
+        is_early = self._told and was_ended(code, is_launcher=self._is_launcher)
+        return EXIT_INTERRUPTED if is_early else code
 
-    def _command(self) -> Sequence[str]:
+    def _command(self) -> tuple[list[str], bool]:
+        """What to run, and whether it is the launcher, which gives each of several GPUs a rank."""
         name, *arguments = self._settings.command
-        gpus = count_gpus()
-        if name not in ("teacher", "student") or gpus < 2:  # noqa: PLR2004
-            return [sys.executable, str(ROOT / "run.py"), name, *arguments]
-        # One process per GPU. They watch for the notice themselves, as the launcher gives them no
-        # more than 30 seconds after SIGTERM.
-        devices = ",".join(str(number) for number in range(gpus))
-        launcher = [sys.executable, "-m", "paddle.distributed.launch", "--gpus", devices]
-        folder = str(self._folder / "launcher")
-        return [*launcher, "--log_dir", folder, str(ROOT / f"src/train_{name}.py"), *arguments]
+        gpus = range(count_gpus())
+        if name not in ("teacher", "student") or len(gpus) < 2:  # noqa: PLR2004
+            return stage_command(name, arguments), False
+        folder = self._folder / "launcher"
+        return recipe_command(name, arguments, gpus=gpus, log_folder=folder), True
 
-    def _watch_heartbeat(self, ended: threading.Event) -> None:
+    @contextmanager
+    def _heartbeats(self) -> Iterator[None]:
+        """Reports in a thread while the block runs."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(ended,), name="heartbeat")
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _beat(self, ended: threading.Event) -> None:
         while not ended.wait(self._settings.heartbeat_seconds):
             try:
                 self._report()
@@ -197,19 +199,13 @@ class Worker:
             if reason is not None:
                 self._tell_to_end(f"the run is asked to stop: {reason}")
 
-    def _watch_notice(self, ended: threading.Event) -> None:
-        url = os.environ.get(_METADATA_VARIABLE, _METADATA_URL)
-        while not ended.wait(min(_NOTICE_SECONDS, self._settings.heartbeat_seconds)):
-            if is_about_to_be_reclaimed(url):
-                self._tell_to_end("the machine is about to be taken away")
-
     def _tell_to_end(self, reason: str) -> None:
         with self._lock:
             if self._training is None or self._told:
                 return
             self._told = True
         logger.info("%s; the training saves and ends", reason)
-        self._training.send_signal(signal.SIGTERM)
+        ask_to_end(self._training, signal.SIGTERM, is_launcher=self._is_launcher)
 
     def _report(self, *, phase: Phase | None = None, **changes: Any) -> None:
         with self._lock:
@@ -239,10 +235,11 @@ class Worker:
         folder = self._folder / self._settings.output_dir
         kept = [folder / _SUMMARY, folder / METRICS_FILE]
         kept += sorted(path for path in (folder / "final").rglob("*") if path.is_file())
+        published = self._state.key("checkpoints/final-")  # by the training, where it has a store
         for path in kept:
             if path.is_file():
                 key = self._state.key(f"{OUTPUT}/{path.relative_to(folder).as_posix()}")
-                self._state.objects.put_file(key, path)
+                self._state.objects.put_file(key, path, originals=published)
         try:
             summary = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -280,30 +277,6 @@ def count_gpus() -> int:
     except (OSError, subprocess.TimeoutExpired):
         return 0
     return sum(line.startswith("GPU") for line in listed.stdout.splitlines())
-
-
-def is_about_to_be_reclaimed(base_url: str, timeout_seconds: float = 2.0) -> bool:
-    """Whether the metadata service names a time at which this machine will be taken away."""
-    try:
-        with requests.Session() as session:
-            session.trust_env = False
-            token = session.put(
-                f"{base_url}/latest/api/token",
-                headers={"X-aliyun-ecs-metadata-token-ttl-seconds": "60"},
-                timeout=timeout_seconds,
-            )
-            answer = session.get(
-                f"{base_url}/latest/meta-data/instance/spot/termination-time",
-                headers={"X-aliyun-ecs-metadata-token": token.text.strip()},
-                timeout=timeout_seconds,
-                allow_redirects=False,
-            )
-            # 404 until the notice, with a page as its body: the status tells, then the form.
-            answer.raise_for_status()
-            time.strptime(answer.text.strip(), "%Y-%m-%dT%H:%M:%SZ")
-    except (requests.RequestException, ValueError):
-        return False
-    return True
 
 
 def read_settings(path: Path) -> Settings:

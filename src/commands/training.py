@@ -103,17 +103,24 @@ def _checkpoints(parsed: argparse.Namespace) -> int:
 def _prune(parsed: argparse.Namespace, folders: list[Path]) -> int:
     from src.checkpoint import housekeeping
 
+    if parsed.json and not parsed.yes:
+        raise ConfigError("prune --json asks nobody; add --yes, or leave --json out")
+    gone: dict[str, list[str]] = {}
     for folder in folders:
         names = housekeeping.plan_prune(
             folder, keep_last=parsed.keep_last, keep_every=parsed.keep_every
         )
-        if not names:
-            print(f"{folder}: nothing to delete")
-            continue
-        print(f"{folder}: " + ", ".join(names))
-        if parsed.yes or _confirmed(f"delete these {len(names)} checkpoints? [y/N] "):
+        place = housekeeping.display_name(folder)
+        gone[place] = names
+        if not parsed.json:
+            print(f"{place}: " + (", ".join(names) or "nothing to delete"))
+        question = f"delete these {len(names)} checkpoints of {place}? [y/N] "
+        if names and (parsed.yes or _confirmed(question)):
             housekeeping.delete(folder, names)
-            print(f"deleted {len(names)}")
+            if not parsed.json:
+                print(f"deleted {len(names)}")
+    if parsed.json:
+        print_json({"deleted": gone})
     return EXIT_DONE
 
 

@@ -13,9 +13,10 @@ from src.cloud.ecs import (
     list_regions,
     make_client,
 )
-from src.cloud.instance import METADATA_URL, describe_instance, is_alibaba_machine
+from src.cloud.instance import describe_instance
 from src.diagnosis.finding import Finding
 from src.errors import CloudError, ConfigError
+from src.metadata_service import is_alibaba_machine, metadata_url
 
 
 def check_account(*, endpoint: str | None = None) -> Iterator[Finding]:
@@ -41,17 +42,17 @@ def check_account(*, endpoint: str | None = None) -> Iterator[Finding]:
 def check_instance() -> Iterator[Finding]:
     """See `judge_instance`; asks and says nothing on a machine that is not Alibaba Cloud's."""
     if is_alibaba_machine():
-        yield judge_instance(METADATA_URL)
+        yield judge_instance(metadata_url())
 
 
-def judge_instance(metadata_url: str) -> Finding:
+def judge_instance(address: str) -> Finding:
     """Which instance this is, according to the metadata service at this address."""
-    instance = describe_instance(metadata_url)
+    instance = describe_instance(address)
     if instance is None:
         return Finding(
             "cloud instance",
             "warning",
-            f"an Alibaba Cloud machine whose metadata service ({metadata_url}) does not answer",
+            f"an Alibaba Cloud machine whose metadata service ({address}) does not answer",
             "enable the metadata service of the instance; in a container, give it the host's "
             "network",
         )

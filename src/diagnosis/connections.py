@@ -14,13 +14,13 @@ from typing import TypeVar
 
 from src.checkpoint.stores.bucket import Tuning
 from src.checkpoint.stores.open import open_store
-from src.checkpoint.stores.retry import Retry
 from src.checkpoint.stores.store import CHECKPOINT
 from src.checkpoint.stores.url import parse_store_url
 from src.diagnosis.finding import Finding
 from src.diagnosis.project import check_folder
 from src.errors import ConfigError, StoreError
-from src.monitoring.alerts.channels import open_channels
+from src.monitoring.alerts.channels import CHANNELS, open_channels
+from src.retry import Retry
 from src.schema import AlertsConfig, Config, ServingConfig, TrainerConfig
 from src.serving.listener import open_listener
 from src.units import format_seconds
@@ -30,7 +30,6 @@ _TUNING = Tuning(
     retry=Retry(attempts=2, first_wait_seconds=0.5), connect_seconds=3.0, read_seconds=8.0
 )
 _Result = TypeVar("_Result")
-_CHANNELS = ("dingtalk", "wecom", "feishu", "telegram", "mail")
 
 
 def check_stores(config: Config) -> Iterator[Finding]:
@@ -120,11 +119,11 @@ def within(action: Callable[[], _Result], *, longest_seconds: float) -> _Result 
 
 def check_alerts(config: AlertsConfig) -> Iterator[Finding]:
     """Whether the secrets of each channel are there; whether they are right, a message shows."""
-    for name in _CHANNELS:
+    for name in CHANNELS:
         section = getattr(config, name)
         if section is None:
             continue
-        others = {other: None for other in _CHANNELS if other != name}
+        others = {other: None for other in CHANNELS if other != name}
         try:
             open_channels(config.model_copy(update=others))
         except ConfigError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -15,5 +15,27 @@ class Section(BaseModel):
     """Base of all sections: frozen data, unknown keys refused."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_yes_as_number(cls, value: object, field: ValidationInfo) -> object:
+        """Python takes True for 1, and YAML takes `yes` and `on` for True."""
+        if isinstance(value, bool) and field.field_name is not None:
+            kinds = _kinds(cls.model_fields[field.field_name].annotation)
+            if kinds & {int, float} and bool not in kinds:
+                raise ValueError(f"input should be a number, got {value}")
+        return value
+
+
+def _kinds(annotation: object) -> set[object]:
+    """The plain types that a field admits: of unions, and of literals their values' types."""
+    if get_origin(annotation) is Literal:
+        return {type(value) for value in get_args(annotation)}
+    parts = get_args(annotation)
+    return {annotation}.union(*map(_kinds, parts)) if parts else {annotation}

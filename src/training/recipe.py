@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from src.checkpoint.manifest import MANIFEST_NAME
+from src.checkpoint.pending import finish_uploads
 from src.checkpoint.store import FINAL
 from src.config import config_fingerprint
 from src.errors import Interrupted
 from src.models.factory import Model
+from src.monitoring.alert import Alert, log_alert, no_alert
 from src.monitoring.curves import write_curves
 from src.monitoring.gpu import open_gpu
 from src.monitoring.metrics import MetricsWriter
 from src.schema import Config, TrainerConfig
+from src.stop_source import StopSource
 from src.tokens.stream import StreamingDataset
 from src.training.corpus import Corpus, RunData, open_corpus
 from src.training.devices import require_devices
@@ -29,8 +33,8 @@ from src.training.forecast import full_run
 from src.training.interrupt import StopRequest
 from src.training.loop import fit
 from src.training.optim import learning_rate_at
-from src.training.parallel import Ranks
-from src.training.run import Alert, LossFunction, Run, log_alert, no_alert, no_readings
+from src.training.parallel import Ranks, form_replicas
+from src.training.run import LossFunction, Run, no_readings
 from src.training.run_folder import SUMMARY_FILE, RunFolder
 from src.training.saving import Checkpoints
 from src.training.state import TrainingState
@@ -39,7 +43,6 @@ from src.units import format_count
 
 __all__ = [
     "Corpus",
-    "StopSource",
     "finished_summary",
     "open_corpus",
     "run_fingerprint",
@@ -47,9 +50,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-StopSource: TypeAlias = Callable[[Callable[[str], None]], AbstractContextManager[object]]
-"""Given `ask(reason)`, a context manager that is active while training and may ask to stop."""
 
 # What may change between two starts of one run without changing what is learned.
 _FREE_KEYS = (
@@ -59,6 +59,7 @@ _FREE_KEYS = (
     "logging_steps",
     "save_total_limit",
     "sharding",
+    "tensor_parallel",
     "resume_from_checkpoint",
     "checkpoint_store",
     "use_paddlenlp",
@@ -79,7 +80,10 @@ def run_fingerprint(section: TrainerConfig, ingredients: Mapping[str, str]) -> s
 def finished_summary(
     section: TrainerConfig, ingredients: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """The summary of a finished run with these settings and ingredients, or None."""
+    """The summary of a finished run with these settings and ingredients, or None.
+
+    What its store still lacks is uploaded first; the ranks have not met yet, so one does it.
+    """
     path = Path(section.output_dir) / SUMMARY_FILE
     if not path.is_file() or not (path.parent / FINAL / MANIFEST_NAME).is_file():
         return None
@@ -87,6 +91,8 @@ def finished_summary(
     if summary.get("fingerprint") != run_fingerprint(section, ingredients):
         return None
     logger.info("%s is up to date (%d steps)", section.output_dir, summary["steps"])
+    if section.checkpoint_store and os.environ.get("PADDLE_TRAINER_ID", "0") == "0":
+        finish_uploads(path.parent, section.checkpoint_store, keep_last=section.save_total_limit)
     return summary
 
 
@@ -120,6 +126,7 @@ def train_model(
         The content of summary.json.
     """
     require_devices(section, ranks)
+    ranks = form_replicas(ranks, tensor_parallel=section.tensor_parallel)
     alert = alert if ranks.is_main else no_alert
     folder = RunFolder(config, section, ingredients=ingredients, ranks=ranks)
     with StopRequest() as stop, folder, ExitStack() as sources:
@@ -255,9 +262,8 @@ def _forecast(run: Run, full_steps: int) -> dict[str, float] | None:
 
 
 def _announce(run: Run) -> None:
-    parameters = sum(int(value.size) for value in run.trained.parameters.values())
     text = (
-        f"{format_count(parameters)} parameters, {run.total_steps} steps of "
+        f"{format_count(run.trained.count_parameters())} parameters, {run.total_steps} steps of "
         f"{run.state.global_batch_size} pairs on {run.ranks.world_size} "
         f"rank{'' if run.ranks.world_size == 1 else 's'}, from step {run.state.step}"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import paddle
 from paddle import Tensor
 
+from src.monitoring.alert import Alert, log_alert
 from src.monitoring.gpu import IdleWatch
 from src.monitoring.metrics import MetricsWriter
 from src.schema import TrainerConfig
@@ -24,11 +24,6 @@ from src.training.trainable import Trainable
 MicroBatch: TypeAlias = Mapping[str, Tensor]
 LossFunction: TypeAlias = Callable[[MicroBatch], TokenLoss]
 StepBatch: TypeAlias = Mapping[str, Any]
-Alert: TypeAlias = Callable[[str, str], None]
-"""Takes kind and text; logs, never raises, never blocks."""
-_GOOD_NEWS = frozenset({"started", "resumed", "epoch", "finished"})
-
-logger = logging.getLogger(__name__)
 
 
 class Saver(Protocol):
@@ -45,15 +40,6 @@ class Saver(Protocol):
 
     def new_failures(self) -> Sequence[str]:
         """Why saves have failed since this was asked last, one sentence each."""
-
-
-def log_alert(kind: str, text: str) -> None:
-    """Where nobody is told: a log line."""
-    logger.log(logging.INFO if kind in _GOOD_NEWS else logging.WARNING, "%s", text)
-
-
-def no_alert(_kind: str, _text: str) -> None:
-    """On ranks that leave alerts to the main one."""
 
 
 def no_readings() -> Mapping[str, float]:

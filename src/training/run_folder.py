@@ -97,7 +97,7 @@ class RunFolder:
     def _why_foreign(self, manifest: Manifest) -> str | None:
         """Why a whole checkpoint must not be continued by this run, or None."""
         changed = [
-            f"{key} was {theirs!r} and is {mine!r} now"
+            _change(key, theirs, mine)
             for name in ("stream", "trained")
             for key, mine, theirs in _differences(self.facts[name], manifest.facts, name)
         ]
@@ -119,6 +119,16 @@ def _differences(
     return [
         (key, mine.get(key), theirs.get(key)) for key in keys if mine.get(key) != theirs.get(key)
     ]
+
+
+def _change(key: str, theirs: object, mine: object) -> str:
+    """What has changed about a fact; of one that is written as words, only the words that have."""
+    if isinstance(theirs, str) and isinstance(mine, str):
+        before, now = theirs.split(), mine.split()
+        if len(before) == len(now):
+            pairs = [pair for pair in zip(before, now, strict=True) if pair[0] != pair[1]]
+            theirs, mine = (" ".join(words) for words in zip(*pairs, strict=True))
+    return f"{key} was {theirs!r} and is {mine!r} now"
 
 
 def _stream_facts(config: Config, section: TrainerConfig) -> dict[str, object]:

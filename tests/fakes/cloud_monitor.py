@@ -14,23 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.fakes.ecs_refusal import Refusal
 from tests.fakes.local_server import QuietHandler, serving
-from tests.fakes.rpc_signature import sign, string_to_sign
+from tests.fakes.rpc_signature import COMMON_PARAMETERS, require_known
 
-_COMMON = {
-    "Action",
-    "Version",
-    "Format",
-    "RegionId",
-    "AccessKeyId",
-    "SecurityToken",
-    "SignatureMethod",
-    "SignatureVersion",
-    "SignatureType",
-    "SignatureNonce",
-    "Signature",
-    "Timestamp",
-}
 _ESCALATION = r"Escalations\.(Critical|Warn|Info)\.(Statistics|ComparisonOperator|Threshold|Times)"
 _PATTERN = r"EventPattern\.\d+\.(Product|CustomFilters|SQLFilter|((Name|Level|EventType)List\.\d+))"
 _CONTACT = r"ContactParameters\.\d+\.(Id|ContactGroupName|Level)"
@@ -53,7 +40,9 @@ _EVENTS = {"Instance:PreemptibleInstanceInterruption", "Instance:StateChange"}
 Answer = dict[str, object]
 
 
-class _Refusal(Exception):
+class _Failure(Exception):
+    """A refusal that comes with HTTP 200."""
+
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
@@ -87,31 +76,20 @@ class CloudMonitorService:
         self.requests.append(parameters)
         if self.faults:
             return self.faults.popleft()
-        stranger = self._refuse_stranger(method, parameters)
-        if stranger:
-            return stranger
         action = parameters["Action"]
-        own = {name: value for name, value in parameters.items() if name not in _COMMON}
-        if action not in _PARAMETERS or parameters["Version"] != "2019-01-01":
-            return 404, _body("InvalidAction.NotFound", "Specified api is not found.")
+        own = {key: value for key, value in parameters.items() if key not in COMMON_PARAMETERS}
         try:
+            require_known(method, parameters, self.keys)
+            _require_action(action, parameters["Version"])
             _check(action, own)
             content = self._perform(action, own)
-        except _Refusal as refusal:
+        except Refusal as refusal:
+            return refusal.answer()
+        except _Failure as refusal:
             return 200, json.dumps(
                 {"Success": False, "Code": refusal.code, "Message": str(refusal)}
             )
         return 200, json.dumps({"Success": True, "Code": "200", "RequestId": "R-1", **content})
-
-    def _refuse_stranger(self, method: str, parameters: dict[str, str]) -> tuple[int, str] | None:
-        secret = self.keys.get(parameters["AccessKeyId"])
-        if secret is None:
-            return 404, _body("InvalidAccessKeyId.NotFound", "Specified access key is not found.")
-        expected = string_to_sign(method, parameters)
-        if sign(expected, secret) != parameters["Signature"]:
-            text = f"Specified signature is not matched. server string to sign is:{expected}"
-            return 400, _body("SignatureDoesNotMatch", text)
-        return None
 
     def _perform(self, action: str, own: dict[str, str]) -> Answer:
         actions: dict[str, Callable[[dict[str, str]], Answer]] = {
@@ -126,7 +104,7 @@ class CloudMonitorService:
 
     def _put_metric_rule(self, own: dict[str, str]) -> Answer:
         if own["Namespace"] != "acs_ecs_dashboard" or own["MetricName"] not in _METRICS:
-            raise _Refusal("400", f"The metric {own['MetricName']} is not exist.")
+            raise _Failure("400", f"The metric {own['MetricName']} is not exist.")
         self._require_group(own["ContactGroups"])
         _require_instances(own["Resources"])
         _require_whole_escalation(own)
@@ -136,13 +114,13 @@ class CloudMonitorService:
     def _put_event_rule(self, own: dict[str, str]) -> Answer:
         names = {value for name, value in own.items() if ".NameList." in name}
         if own["EventPattern.1.Product"] != "ECS" or not names <= _EVENTS:
-            raise _Refusal("400", f"Unknown event {names}.")
+            raise _Failure("400", f"Unknown event {names}.")
         self.event_rules[own["RuleName"]] = own
         return {}
 
     def _put_targets(self, own: dict[str, str]) -> Answer:
         if own["RuleName"] not in self.event_rules:
-            raise _Refusal("404", "The event rule is not exist.")
+            raise _Failure("404", "The event rule is not exist.")
         if own["ContactParameters.1.ContactGroupName"] not in self.contact_groups:
             return {"FailedParameterCount": "1"}
         self.targets[own["RuleName"]] = own
@@ -151,7 +129,7 @@ class CloudMonitorService:
     def _delete(self, rules: dict[str, dict[str, str]], own: dict[str, str]) -> Answer:
         found = [name for name in own.values() if name in rules]
         if not found:
-            raise _Refusal("404", "The rule is not exist.")
+            raise _Failure("404", "The rule is not exist.")
         for name in found:
             del rules[name]
             self.targets.pop(name, None)
@@ -163,7 +141,7 @@ class CloudMonitorService:
 
     def _require_group(self, name: str) -> None:
         if name not in self.contact_groups:
-            raise _Refusal("403", f"The contact group {name} is not exist.")
+            raise _Failure("403", f"The contact group {name} is not exist.")
 
 
 @contextmanager
@@ -182,29 +160,30 @@ def cloud_monitor(keys: dict[str, str]) -> Iterator[CloudMonitorService]:
         yield service
 
 
+def _require_action(action: str, version: str) -> None:
+    if action not in _PARAMETERS or version != "2019-01-01":
+        raise Refusal(404, "InvalidAction.NotFound", "Specified api is not found.")
+
+
 def _check(action: str, own: Mapping[str, str]) -> None:
     for name in own:
         if not re.fullmatch(_PARAMETERS[action], name):
-            raise _Refusal("400", f"Unknown parameter {name}.")
+            raise _Failure("400", f"Unknown parameter {name}.")
     for name in _REQUIRED.get(action, "").split():
         if not own.get(name):
-            raise _Refusal("400", f"{name} is mandatory for this action.")
+            raise _Failure("400", f"{name} is mandatory for this action.")
 
 
 def _require_instances(resources: str) -> None:
     for resource in json.loads(resources):
         if set(resource) != {"instanceId"} or not resource["instanceId"].startswith("i-"):
-            raise _Refusal("400", f"Illegal resource {resource}.")
+            raise _Failure("400", f"Illegal resource {resource}.")
 
 
 def _require_whole_escalation(own: Mapping[str, str]) -> None:
     parts = [name.split(".") for name in own if name.startswith("Escalations.")]
     for level in {level for _, level, _ in parts}:
         if sum(part[1] == level for part in parts) != 4:
-            raise _Refusal("400", f"The escalation {level} is incomplete.")
+            raise _Failure("400", f"The escalation {level} is incomplete.")
     if not parts:
-        raise _Refusal("400", "There is no escalation.")
-
-
-def _body(code: str, message: str) -> str:
-    return json.dumps({"RequestId": "R-1", "Code": code, "Message": message})
+        raise _Failure("400", "There is no escalation.")

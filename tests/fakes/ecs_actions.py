@@ -15,23 +15,8 @@ from typing import Any
 from tests.fakes import ecs_networks
 from tests.fakes.ecs_refusal import Refusal
 from tests.fakes.ecs_world import DISK_HOURLY, HOUR, Instance, World, region_of
+from tests.fakes.rpc_signature import COMMON_PARAMETERS
 
-__all__ = ["KNOWN_PARAMETERS", "Refusal", "perform"]
-
-_COMMON = {
-    "Action",
-    "Version",
-    "Format",
-    "RegionId",
-    "AccessKeyId",
-    "SecurityToken",
-    "SignatureMethod",
-    "SignatureVersion",
-    "SignatureType",
-    "SignatureNonce",
-    "Timestamp",
-    "Signature",
-}
 _TAGS = r"Tag\.\d+\.(Key|Value)"
 _DISK = r"SystemDisk\.Size|SystemDisk\.Category|SystemDisk\.PerformanceLevel"
 _MOST_USER_DATA = 32 * 1024
@@ -52,7 +37,7 @@ def perform(world: World, action: str, parameters: dict[str, str]) -> Answer:
         raise Refusal(404, "InvalidAction.NotFound", "Specified api is not found.")
     known, act = _ACTIONS[action]
     for name in parameters:
-        if name not in _COMMON and not re.fullmatch(known, name):
+        if name not in COMMON_PARAMETERS and not re.fullmatch(known, name):
             raise Refusal(400, "InvalidParameter", f"{action} has no parameter {name}.")
     cloud_monitor = action == "DescribeSystemEventAttribute"
     if not cloud_monitor and parameters.get("RegionId") not in world.regions():
@@ -201,9 +186,8 @@ def _events(world: World, asked: dict[str, str]) -> Answer:
 
 def _run_instances(world: World, asked: dict[str, str]) -> Answer:
     token = asked.get("ClientToken", "")
-    meaning = {
-        key: value for key, value in asked.items() if key not in _COMMON or key == "RegionId"
-    }
+    without = COMMON_PARAMETERS - {"RegionId"}
+    meaning = {key: value for key, value in asked.items() if key not in without}
     if token in world.launches:
         before, instance_id = world.launches[token]
         if before != meaning:

@@ -1,6 +1,8 @@
-"""What the stand-in of ECS answers to a request that it does not carry out."""
+"""What stand-ins of Alibaba Cloud's RPC services answer to requests that they do not carry out."""
 
 from __future__ import annotations
+
+import json
 
 
 class Refusal(Exception):
@@ -11,3 +13,8 @@ class Refusal(Exception):
         self.status = status
         self.code = code
         self.message = message
+
+    def answer(self) -> tuple[int, str]:
+        """Status and body."""
+        body = {"RequestId": "R-1", "Code": self.code, "Message": self.message}
+        return self.status, json.dumps(body)

@@ -7,23 +7,22 @@ world it knows one action, DescribeRegions; with one (`tests.fakes.ecs_world`) i
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.fakes.ecs_actions import Refusal, perform
+from tests.fakes.ecs_actions import perform
+from tests.fakes.ecs_refusal import Refusal
 from tests.fakes.ecs_world import World
 from tests.fakes.local_server import QuietHandler, serving
-from tests.fakes.rpc_signature import sign, string_to_sign
+from tests.fakes.rpc_signature import require_known
 
 REGIONS = ["cn-qingdao", "cn-beijing", "cn-hangzhou", "ap-southeast-1"]
-_LARGEST_SKEW = timedelta(minutes=15)
 
 
 @dataclass
@@ -73,41 +72,30 @@ class EcsService:
         self.requests.append(parameters)
         if self.fault:
             return self.fault
-        refusal = self._refuse_stranger(method, parameters)
-        if refusal:
-            return refusal
         action = parameters["Action"]
-        fault = next((each for each in self.faults if each.hits(action)), None)
-        if fault is not None:
-            self.faults.remove(fault)
-            if fault.kind != "lost":
-                return _refuse(fault.status, fault.kind, "As the test wants it.")
         try:
-            content = self._perform(action, parameters)
-        except Refusal as error:
-            return _refuse(error.status, error.code, error.message)
-        if fault is not None:
-            return None
-        return 200, json.dumps({"RequestId": "R-1", **content})
-
-    def _refuse_stranger(self, method: str, parameters: dict[str, str]) -> tuple[int, str] | None:
-        key_id = parameters["AccessKeyId"]
-        secret = self.keys.get(key_id)
-        if secret is None:
-            return _refuse(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
-        if parameters.get("SecurityToken", "") != self.tokens.get(key_id, ""):
-            return _refuse(400, "InvalidSecurityToken.Malformed", "Specified token is malformed.")
-        if abs(self._now() - _parse_time(parameters["Timestamp"])) > _LARGEST_SKEW:
-            return _refuse(400, "InvalidTimeStamp.Expired", "Specified time stamp is expired.")
-        to_sign = string_to_sign(method, parameters)
-        if not hmac.compare_digest(sign(to_sign, secret), parameters["Signature"]):
-            return _refuse(
-                400,
-                "SignatureDoesNotMatch",
-                "Specified signature is not matched with our calculation. "
-                f"server string to sign is:{to_sign}",
+            require_known(
+                method,
+                parameters,
+                self.keys,
+                tokens=self.tokens,
+                clock_offset=self.clock_offset,
             )
-        return None
+            is_lost = self._go_wrong(action)
+            content = self._perform(action, parameters)
+        except Refusal as refusal:
+            return refusal.answer()
+        return None if is_lost else (200, json.dumps({"RequestId": "R-1", **content}))
+
+    def _go_wrong(self, action: str) -> bool:
+        """Takes the next fault of an action; whether the answer gets lost."""
+        fault = next((each for each in self.faults if each.hits(action)), None)
+        if fault is None:
+            return False
+        self.faults.remove(fault)
+        if fault.kind != "lost":
+            raise Refusal(fault.status, fault.kind, "As the test wants it.")
+        return True
 
     def _perform(self, action: str, parameters: dict[str, str]) -> dict[str, object]:
         if self.world is not None:
@@ -116,9 +104,6 @@ class EcsService:
             raise Refusal(404, "InvalidAction.NotFound", "Specified api is not found.")
         regions = [{"RegionId": name, "LocalName": name} for name in REGIONS]
         return {"Regions": {"Region": regions}}
-
-    def _now(self) -> datetime:
-        return datetime.now(timezone.utc) + self.clock_offset
 
 
 @contextmanager
@@ -139,11 +124,3 @@ def ecs_service(keys: dict[str, str], world: World | None = None) -> Iterator[Ec
 
     with serving(Handler) as service.url:
         yield service
-
-
-def _refuse(status: int, code: str, message: str) -> tuple[int, str]:
-    return status, json.dumps({"RequestId": "R-1", "Code": code, "Message": message})
-
-
-def _parse_time(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)

@@ -47,6 +47,7 @@ class FaultyProxy:
     Attributes:
         faults: Those that are not over.
         requests: Method and path of everything that came.
+        bytes_received: Of the bodies of all requests.
         is_dead: Whether every connection is dropped.
         victim: Process that is killed by `fatal`.
         fatal: Number of the request (from 1, among those that count) at which the victim dies; 0:
@@ -59,6 +60,7 @@ class FaultyProxy:
 
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    bytes_received: int = 0
     victim: int = 0
     fatal: int = 0
     counts: Callable[[str, str], bool] = lambda method, path: True
@@ -112,6 +114,7 @@ class _Handler(QuietHandler):
 
     def _pass_on(self) -> None:
         body = self._read_body()
+        self.proxy.bytes_received += len(body)
         fault = self.proxy.strike(self.command, self.path)
         kind = fault.kind if fault else ""
         if self.proxy.is_dead or kind == "drop" or self.proxy.kill_if_due(answered=False):

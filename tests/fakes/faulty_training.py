@@ -10,10 +10,11 @@ from paddle import Tensor
 from src.models.factory import Model, make_model
 from src.models.hub import start_fingerprint
 from src.schema import Config
+from src.stop_source import StopSource
 from src.training.corpus import open_corpus
 from src.training.objective import reference_loss
 from src.training.parallel import Ranks, join_ranks
-from src.training.recipe import StopSource, train_model
+from src.training.recipe import train_model
 from src.training.run import LossFunction
 
 Fault = Callable[[LossFunction, Model], LossFunction]

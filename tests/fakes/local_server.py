@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+NOWHERE = "http://127.0.0.1:9"
+"""The discard port: nothing listens there."""
+
 
 class QuietHandler(BaseHTTPRequestHandler):
     """A request handler that prints nothing and answers in one call."""

@@ -37,6 +37,8 @@ from tests.fakes.object_storage_buckets import (
 from tests.fakes.object_storage_signatures import SignedRequest
 
 _LARGEST_SKEW_SECONDS = 900
+_COPY_SOURCE = "x-oss-copy-source"
+LARGEST_COPY = 1024**3  # of CopyObject; larger ones are copied in parts
 
 
 @dataclass
@@ -148,6 +150,9 @@ class _Handler(QuietHandler):
                 bucket.upload(query["uploadId"])
                 del bucket.uploads[query["uploadId"]]
                 self._send(204)
+            case ("DELETE", True, parameters) if not parameters:
+                bucket.objects.pop(key, None)
+                self._send(204)
             case ("PUT", True, parameters) if not parameters:
                 self._put(bucket, key, body)
             case ("GET" | "HEAD", True, parameters) if not parameters:
@@ -156,9 +161,43 @@ class _Handler(QuietHandler):
                 raise Refused(501, "NotImplemented", f"{self.command} {self.path}")
 
     def _put(self, bucket: FakeBucket, key: str, body: bytes) -> None:
-        item = StoredObject(body, f'"{md5(body)}"', "Normal", self._metadata())
+        if _COPY_SOURCE in self.headers:
+            self._copy(bucket, key)
+            return
+        acl = self.headers.get("x-oss-object-acl", "default")
+        item = StoredObject(body, f'"{md5(body)}"', "Normal", self._metadata(), acl=acl)
         bucket.put(key, item, may_replace=self._may_replace())
         self._send(200, headers={"ETag": item.etag, "x-oss-hash-crc64ecma": item.crc})
+
+    def _copy(self, bucket: FakeBucket, key: str) -> None:
+        original = self._copied()
+        if len(original.content) > LARGEST_COPY:
+            raise Refused(400, "InvalidArgument", "The source object is too large for CopyObject.")
+        item = StoredObject(
+            original.content, f'"{md5(original.content)}"', "Normal", original.metadata
+        )
+        bucket.put(key, item, may_replace=self._may_replace())
+        self._send(
+            200,
+            f"{XML}<CopyObjectResult><ETag>{escape(item.etag)}</ETag></CopyObjectResult>",
+            headers={"ETag": item.etag},
+        )
+
+    def _copied_span(self) -> bytes:
+        content = self._copied().content
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["x-oss-copy-source-range"])
+        if match is None or int(match[2]) >= len(content):
+            raise Refused(416, "InvalidRange", "The requested range cannot be satisfied.")
+        return content[int(match[1]) : int(match[2]) + 1]
+
+    def _copied(self) -> StoredObject:
+        """The object that a copy is taken of, if it is as the request demands."""
+        name, _, key = unquote(self.headers[_COPY_SOURCE])[1:].partition("/")
+        original = self._find_bucket(name).get(key)
+        wanted = self.headers.get("x-oss-copy-source-if-match", original.etag)
+        if wanted.strip('"') != original.etag.strip('"'):
+            raise Refused(412, "PreconditionFailed", "The source object has changed.")
+        return original
 
     def _get(self, item: StoredObject) -> None:
         headers = {
@@ -201,6 +240,7 @@ class _Handler(QuietHandler):
         )
 
     def _take_part(self, bucket: FakeBucket, query: dict[str, str], body: bytes) -> None:
+        body = self._copied_span() if _COPY_SOURCE in self.headers else body
         etag = md5(body)
         bucket.upload(query["uploadId"]).parts[int(query["partNumber"])] = (body, etag)
         headers = {"ETag": f'"{etag}"', "x-oss-hash-crc64ecma": str(crc64(body))}

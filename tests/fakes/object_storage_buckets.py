@@ -27,13 +27,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object: its bytes, its ETag in quotes, and its metadata headers."""
+    """An object: its bytes, its ETag in quotes, its metadata headers, and who may read it."""
 
     content: bytes
     etag: str
     kind: str
     metadata: dict[str, str]
     modified: float = field(default_factory=time.time)
+    acl: str = "default"
 
     @property
     def crc(self) -> str:

@@ -2,8 +2,9 @@
 
 It has what the real one has to offer to the cloud: it resumes from the newest checkpoint in the
 bucket, saves there every few steps, writes metrics.jsonl and summary.json, and on SIGTERM saves and
-ends with 75. Its "weights" are a chain of hashes over the steps: they are the same at the end only
-if every step was taken once, in order, on the right state.
+ends with 75. Where alerts go to WeCom, it tells of its start. Its "weights" are a chain of hashes
+over the steps: they are the same at the end only if every step was taken once, in order, on the
+right state.
 """
 
 from __future__ import annotations
@@ -36,6 +37,17 @@ def advance(weights: str, step: int) -> str:
     return hashlib.sha256(f"{weights}/{step}".encode()).hexdigest()
 
 
+def tell(output: Path, step: int) -> None:
+    """Sends what the real training would: one event of its own, one that the controller tells."""
+    # Imported here: they take longer than the training.
+    from src.config import load_config
+    from src.monitoring.alerts import open_alerts
+
+    with open_alerts(load_config([Path("config.yaml")], []).alerts, output) as alerts:
+        alerts.send("epoch", f"from step {step}")
+        alerts.send("finished", f"from step {step}")
+
+
 def main() -> int:
     config = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
     output = Path(config["teacher"]["output_dir"])
@@ -47,6 +59,8 @@ def main() -> int:
     state: dict[str, Any] = {"step": 0, "weights": "start"}
     if checkpoint.is_file():
         state = json.loads(checkpoint.read_text(encoding="utf-8"))
+    if config["alerts"]["wecom"]:
+        tell(output, state["step"])
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
 

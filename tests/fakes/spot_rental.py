@@ -12,8 +12,7 @@ from src.cloud.run_state import Status
 from src.config import load_config
 from tests.fakes.ecs_service import ecs_service
 from tests.fakes.ecs_world import World
-
-KEY_ID, SECRET = "LTAI-planted-id", "planted~secret+/="
+from tests.fakes.rpc_signature import KEY_ID, SECRET
 
 
 @pytest.fixture

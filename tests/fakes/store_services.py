@@ -18,8 +18,8 @@ from moto.server import ThreadedMotoServer
 
 from src.checkpoint.stores.bucket import Tuning
 from src.checkpoint.stores.open import open_store
-from src.checkpoint.stores.retry import Retry
 from src.checkpoint.stores.store import Store
+from src.retry import Retry
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.fakes.model_hub import ModelHub
 from tests.fakes.object_storage import ObjectStorage
@@ -30,6 +30,7 @@ SECRETS = {"oss": "canary-oss-secret", "s3": "canary-s3-secret", "hf": "hf_canar
 OSS_KEY_ID = "canary-oss-key-id"
 SMALL = Tuning(
     part_bytes=PART_BYTES,
+    copied_bytes=2 * PART_BYTES,
     parallel_parts=2,
     retry=Retry(attempts=3, first_wait_seconds=0.0),
     connect_seconds=5.0,

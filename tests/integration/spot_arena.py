@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from src.checkpoint.stores.store import parse_stored
 from tests.fakes import quick_training
 from tests.fakes.cloud_monitor import cloud_monitor
 from tests.fakes.ecs_machines import ROLE_KEY, ROLE_SECRET, LocalMachines
@@ -25,11 +26,24 @@ from tests.fakes.object_storage import ObjectStorage
 KEY_ID, SECRET = "LTAI-canary-id", "canary~secret+/="
 ROOT = Path(__file__).resolve().parents[2]
 SPEED = 120.0
-_PATIENCE_SECONDS = 90.0
+_PATIENCE_SECONDS = 90.0  # before a test is given up; nothing waits so long by design
 
 
 class Arena:
     """Everything one run needs, below one folder.
+
+    Args:
+        folder: Where.
+        seed: Of the prices.
+        training: Added to the environment of instances.
+        secrets: Added to the environment of the controller.
+        program: The project that instances get; None means one that trains in seconds.
+        config: Its configuration file.
+        overrides: Keys besides.
+        in_oss: Whether the bucket is one of OSS, or a folder.
+        speed: Seconds of the cloud's clock in one second.
+        save_every: Steps between two checkpoints of the training.
+        patience_seconds: Before a wait is given up.
 
     Attributes:
         world: What is rented.
@@ -44,17 +58,25 @@ class Arena:
         *,
         seed: int = 1,
         training: dict[str, str] | None = None,
+        secrets: dict[str, str] | None = None,
         program: Path | None = None,
         config: Path | None = None,
         overrides: tuple[str, ...] = (),
         in_oss: bool = False,
+        speed: float = SPEED,
+        save_every: int = quick_training.SAVE_EVERY,
+        patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
+        self.speed = speed
+        self._patience_seconds = patience_seconds
+        self.save_every = save_every
         self.folder = folder
         self.network = FaultyProxy()
         self.storage = ObjectStorage({KEY_ID: SECRET, ROLE_KEY: ROLE_SECRET})
         self._program = program or self._quick_program()
         self._files = [str(config)] if config else []
         self._overrides = overrides
+        self._secrets = secrets or {}
         self.bucket = folder / "bucket"
         self.bucket.mkdir()
         environment = {
@@ -64,19 +86,16 @@ class Arena:
         self._stack = ExitStack()
         self._address = f"file://{self.bucket}"
         if in_oss:
-            # The start script gets its key from the metadata service; what stands in for the role
-            # of the worker is a key in its environment.
             self.storage.make_bucket("training")
             server = self._stack.enter_context(self.storage.serve())
             endpoint = self._stack.enter_context(self.network.serve(server))
             self._address = f"oss://training/some/place?endpoint={endpoint}"
-            environment |= {"OSS_ACCESS_KEY_ID": KEY_ID, "OSS_ACCESS_KEY_SECRET": SECRET}
         self.machines = LocalMachines(folder / "machines", environment)
         self._stack.callback(self.machines.close)
         # Beginning shortly before an hour ends, so that prices change during the run.
         self.world = World(
             seed=seed,
-            speed=SPEED,
+            speed=speed,
             start=1_793_000_000.0 // 3600 * 3600 + 2400,
             machines=self.machines,
         )
@@ -103,7 +122,7 @@ class Arena:
             "url": self.service.url,
             "monitor": self.monitor.url,
             "origin": self.world._origin,
-            "speed": SPEED,
+            "speed": self.speed,
             "program": str(self._program),
             "files": self._files,
             "alerts": str(self.folder / "alerts.jsonl"),
@@ -121,6 +140,7 @@ class Arena:
                     "HOME": str(self.folder),
                     "ALIBABA_CLOUD_ACCESS_KEY_ID": KEY_ID,
                     "ALIBABA_CLOUD_ACCESS_KEY_SECRET": SECRET,
+                    **self._secrets,
                 },
                 stdout=answer,
                 stderr=log,
@@ -161,7 +181,7 @@ class Arena:
     def end(self) -> int:
         """Waits for the controller's end; its exit code."""
         assert self.controller is not None
-        return self.controller.wait(timeout=_PATIENCE_SECONDS)
+        return self.controller.wait(timeout=self._patience_seconds)
 
     def answer(self) -> dict[str, Any]:
         """What the last controller has printed."""
@@ -170,9 +190,11 @@ class Arena:
         return found
 
     def saved_step(self) -> int:
-        """Of the newest checkpoint in the bucket."""
+        """Of the newest checkpoint in the bucket, of the quick training or of the real one."""
         path = self.bucket / "checkpoint.json"
-        return int(json.loads(path.read_text())["step"]) if path.is_file() else 0
+        quick = [int(json.loads(path.read_text())["step"])] if path.is_file() else []
+        names = [path.parent.name for path in self._manifests()]
+        return max([0, *quick, *(stored.step for name in names if (stored := parse_stored(name)))])
 
     def alerts(self) -> list[tuple[str, str]]:
         """Kind and text of every alert of every controller."""
@@ -181,8 +203,10 @@ class Arena:
 
     def committed(self) -> int:
         """Whole checkpoints of the real training in the bucket."""
-        folder = self.bucket / "runs/chaos/checkpoints"
-        return len(list(folder.rglob("MANIFEST.json")))
+        return len(self._manifests())
+
+    def _manifests(self) -> list[Path]:
+        return list((self.bucket / "runs/chaos/checkpoints").glob("*/MANIFEST.json"))
 
     def read(self, name: str) -> str:
         """An object of the run."""
@@ -196,7 +220,7 @@ class Arena:
 
     def wait_until(self, holds: Callable[[], bool]) -> None:
         """Looks until it holds; the run's end also ends the waiting."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + self._patience_seconds
         while not holds():
             assert self.controller is not None
             if self.controller.poll() is not None:
@@ -226,7 +250,7 @@ class Chaos:
         order = [kinds[index] for index in self._draw.sample(range(len(kinds)), troubles)]
         step = 0
         for trouble in order:
-            step += self._draw.randint(1, 2) * quick_training.SAVE_EVERY
+            step += self._draw.randint(1, 2) * self._arena.save_every
             self._arena.wait_until(lambda step=step: self._arena.saved_step() >= step)  # type: ignore[misc]
             self.happened.append(trouble.__name__)
             trouble()

@@ -7,7 +7,8 @@ life's process id goes out at once, and it begins when "go" comes in: whoever as
 requests. With "at K" instead of "go" it kills itself at its K-th change of the disk. In the end
 comes the last step that it knew to be in the store, and whether it ended well.
 
-A life resumes, saves twice, and waits for the upload each time.
+A life resumes, saves twice, and waits for the upload each time. The second save is the best so
+far, and the store makes it from what it has.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def live(folder: Path, address: str, progress: int) -> None:
                 tensors=tensors_of(step, elements=ELEMENTS),
                 documents=documents_of(step),
                 facts=FACTS,
+                is_best=step == first + SAVES - 1,
                 blocking=True,
             )
             write(progress, f"{step:08d}".encode())

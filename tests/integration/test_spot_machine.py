@@ -3,17 +3,20 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-from src.cloud.worker import Settings, is_about_to_be_reclaimed, read_settings
+from src.cloud.notice import read_termination_time
+from src.cloud.worker import Settings, read_settings
+from src.metadata_service import MetadataService, MetadataUnavailable
+from tests.fakes.local_server import NOWHERE
 from tests.fakes.metadata_service import metadata_service
 from tests.integration.spot_arena import Arena
 
 ROOT = Path(__file__).resolve().parents[2]
-NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -104,6 +107,12 @@ def test_training_that_refuses_its_configuration_ends_the_run_with_its_words(tmp
         )
         assert len(arena.world.instances) == 1
         assert arena.world.living() == []
+
+
+def is_about_to_be_reclaimed(url):
+    with MetadataService(url) as service, suppress(MetadataUnavailable):
+        return read_termination_time(service) is not None
+    return False
 
 
 @pytest.mark.parametrize("is_hardened", [False, True])

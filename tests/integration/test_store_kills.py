@@ -21,6 +21,7 @@ from src.checkpoint.format import verify_folder
 from src.checkpoint.resume import find_resume
 from src.checkpoint.store import LocalStore, parse_step
 from src.checkpoint.stores.open import open_store
+from src.checkpoint.stores.store import BEST
 from tests.fakes.store_services import (
     SMALL,
     Service,
@@ -90,7 +91,11 @@ class Uploader:
         """What a run on an empty disk would go on from, every byte verified."""
         self.restores += 1
         empty = LocalStore(self.folder.with_name(f"empty-{self.restores}"))
-        found = find_resume(empty, "auto", lambda _: None, open_store(self.address, SMALL))
+        store = open_store(self.address, SMALL)
+        found = find_resume(empty, "auto", lambda _: None, store)
+        for stored in store.list():
+            if stored.kind == BEST:
+                store.verify(stored)
         if found is None:
             return 0
         verify_folder(found.path)
@@ -119,9 +124,9 @@ def start(tmp_path, monkeypatch):
 
 
 def carries_or_commits(method: str, path: str) -> bool:
-    """Whether a request sends a part, completes an upload, puts a manifest or commits."""
+    """Whether a request sends a part, copies, completes an upload, puts a manifest or commits."""
     return method in {"PUT", "POST"} and any(
-        word in path for word in ("uploadId=", "MANIFEST.json", "lfs-blobs", "/commit/")
+        word in path for word in ("uploadId=", "/best-", "MANIFEST.json", "lfs-blobs", "/commit/")
     )
 
 

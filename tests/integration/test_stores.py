@@ -14,12 +14,12 @@ import pytest
 
 from src.checkpoint.format import verify_folder, write_folder
 from src.checkpoint.store import step_name
-from src.checkpoint.stores.retry import Retry
 from src.checkpoint.stores.store import BEST, CHECKPOINT, FINAL, Fenced, Store
 from src.errors import CheckpointCorrupt, CheckpointError, StoreError
+from src.retry import Retry
 from tests.fakes.checkpoint_content import MODEL, documents_of, tensors_of
 from tests.fakes.faulty_proxy import Fault, flipped
-from tests.fakes.object_storage_buckets import md5
+from tests.fakes.object_storage_buckets import FakeBucket, md5
 from tests.fakes.store_services import SMALL, Service, services
 
 SCHEMES = ["file", "oss", "s3", "hf"]
@@ -159,6 +159,120 @@ def test_rotation_keeps_the_last_ones_the_best_and_the_final(service, write):
     for stored in store.list():
         store.delete(stored)
     assert list(store.list()) == []
+
+
+@on(["oss", "s3"])
+def test_best_and_final_are_copied_within_the_store(service, write, tmp_path):
+    """Large files in parts, others whole; none of their bytes are sent again."""
+    store = service.store()
+    store.claim(None)
+    folders = [write(5, 80_000), write(6, 48_000)]
+    for folder in folders:
+        put(store, folder)
+    sent = service.proxy.bytes_received
+    reported: list[int] = []
+    for folder, kind in zip(folders, (BEST, FINAL), strict=True):
+        store.put(folder, kind, reported.append)
+    assert service.proxy.bytes_received - sent < 20_000
+    assert sum(reported) == sum(verify_folder(folder).total_bytes for folder in folders)
+    for stored in store.list():
+        store.verify(stored)
+        store.fetch(stored, tmp_path / "back" / stored.name)
+    store.rotate(keep_last=1)
+    assert store._bucket.pending(service.address.split("bucket/")[1] + "/") == []
+
+
+@on(["oss", "s3"])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (501, "NotImplemented"),
+        (412, "PreconditionFailed"),
+        (403, "AccessDenied"),
+        (404, "NoSuchKey"),
+    ],
+)
+def test_what_cannot_be_copied_is_sent(service, write, status, code):
+    store = service.store()
+    store.claim(None)
+    folder = write(5)
+    put(store, folder)
+    body = f"<Error><Code>{code}</Code><Message>m</Message></Error>"
+    sent = service.proxy.bytes_received
+    service.proxy.faults = [
+        Fault("answer", lambda method, path: method == "PUT" and MODEL in path, 1, status, body)
+    ]
+    put(store, folder, FINAL)
+    assert service.proxy.faults[0].times == 0
+    assert service.proxy.bytes_received - sent > 300_000  # one of the two large files
+    for stored in store.list():
+        store.verify(stored)
+
+
+@on(["oss"])
+def test_copy_that_came_out_damaged_is_taken_away_and_sent(service, write, monkeypatch):
+    """The copy carries the right SHA-256, as its original does; only the service's CRC64 tells."""
+    store = service.store()
+    store.claim(None)
+    folder = write(5)
+    put(store, folder)
+    bucket, keep = service.storage.buckets["bucket"], FakeBucket.put
+
+    def keep_damaged(self, key, item, *, may_replace):
+        if MODEL in key and "final-" in key and not damaged:
+            damaged.append(key)
+            item = replace(item, content=flipped(item.content))
+        return keep(self, key, item, may_replace=may_replace)
+
+    damaged: list[str] = []
+    monkeypatch.setattr(FakeBucket, "put", keep_damaged)
+    put(store, folder, FINAL)
+    assert damaged[0] in bucket.objects
+    for stored in store.list():
+        store.verify(stored)
+
+
+@on(["file"])
+def test_best_and_final_are_hard_links_in_a_folder_store(service, write):
+    store = service.store()
+    store.claim(None)
+    put(store, write(5))
+    root = Path(service.address.removeprefix("file://"))
+    put(store, write(5).parent / step_name(5), BEST)
+    stored = root / "checkpoint-00000005.w0001" / MODEL
+    assert stored.samefile(root / "best-00000005.w0001" / MODEL)
+    stored.write_bytes(b"damaged" + stored.read_bytes()[7:])
+    put(store, write(5).parent / step_name(5), FINAL)
+    assert not stored.samefile(root / "final-00000005.w0001" / MODEL)
+    assert [each.kind for each in store.list() if is_whole(store, each)] == [FINAL]
+
+
+def is_whole(store: Store, stored) -> bool:
+    try:
+        store.verify(stored)
+    except CheckpointCorrupt:
+        return False
+    return True
+
+
+@on(["file"])
+def test_drive_that_goes_away_is_neither_filled_nor_made_anew(service, write, tmp_path):
+    store = service.store()
+    assert store.claim(None) == 1
+    put(store, write(5))
+    root = Path(service.address.removeprefix("file://"))
+    root.rename(tmp_path / "unplugged")
+    with pytest.raises(StoreError, match="is not there any more; check that its drive is mounted"):
+        put(store, write(6))
+    again = service.store(service.address)
+    with pytest.raises(
+        StoreError, match="this run has saved in it before; check that its drive is mounted"
+    ):
+        again.claim(1)
+    assert not root.exists()
+    (tmp_path / "unplugged").rename(root)
+    put(store, write(6))
+    assert [each.step for each in store.list()] == [5, 6]
 
 
 @on(["hf"])

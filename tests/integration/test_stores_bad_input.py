@@ -12,7 +12,7 @@ from src.checkpoint.format import write_folder
 from src.checkpoint.store import step_name
 from src.checkpoint.stores.open import open_store
 from src.checkpoint.stores.store import CHECKPOINT
-from src.errors import StoreError
+from src.errors import ConfigError, StoreError
 from tests.fakes.checkpoint_content import documents_of, tensors_of
 from tests.fakes.faulty_proxy import Fault
 from tests.fakes.store_services import (
@@ -148,8 +148,33 @@ def test_hub_without_a_token_or_while_offline(monkeypatch):
         )
 
 
+@pytest.mark.parametrize("name", ["My_Bucket", "ab", "-bucket", "b" * 64])
+def test_name_that_no_bucket_can_have(oss, monkeypatch, name):
+    with pytest.raises(ConfigError, match=r"cannot be the name of a bucket, which has 3 to 63"):
+        open_store(f"oss://{name}/run", SMALL)
+
+
+@pytest.mark.parametrize("endpoint", ["https://oss cn", "https://host/path", "http://:80"])
+def test_endpoint_that_is_no_address(oss, monkeypatch, endpoint):
+    monkeypatch.setenv("OSS_ENDPOINT", endpoint)
+    with pytest.raises(ConfigError, match=r"cannot be the address of OSS; write OSS_ENDPOINT as"):
+        open_store("oss://bucket/run", SMALL)
+
+
+def test_names_that_s3_and_the_hub_cannot_have(monkeypatch):
+    with s3_service() as service:
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+        assert "'a b' cannot be the name of a bucket" in refusal("s3://a b/run")
+        monkeypatch.setenv("AWS_PROFILE", "nobody")
+        assert "AWS_PROFILE names a profile" in refusal("s3://bucket/run")
+    assert "cannot be a model repository" in refusal("hf://user/a--b")
+
+
 def test_drive_that_is_not_mounted_is_not_taken_for_an_empty_store(tmp_path: Path):
     store = open_store(f"file://{tmp_path}/mnt/nas/run", SMALL)
-    with pytest.raises(StoreError, match=r"there is no folder .*/mnt/nas; check that the drive is"):
+    with pytest.raises(
+        StoreError, match=r"there is no folder .*/mnt/nas; check that its drive is mounted"
+    ):
         store.list()
     assert not (tmp_path / "mnt").exists()

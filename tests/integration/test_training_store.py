@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import pytest
 
 from src.checkpoint.stores.open import open_store
 from src.train_teacher import train_teacher
+from tests.fakes.faulty_proxy import Fault
 from tests.fakes.store_services import SECRETS, Service, child_environment, oss_service
 
 
@@ -73,6 +75,58 @@ def test_run_on_an_empty_disk_ends_with_the_weights_of_an_undisturbed_one(projec
     contents = [item.content for item in service.storage.buckets["bucket"].objects.values()]
     assert SECRETS["oss"] not in everything
     assert not [content for content in contents if SECRETS["oss"].encode() in content]
+
+
+def test_training_goes_on_without_its_store_and_catches_up_when_that_is_back(
+    project, service, caplog
+):
+    """The store is away from the first checkpoint until the last one is saved and it was said."""
+    caplog.set_level(logging.INFO)
+    folder = project.folder / "teacher"
+    straight = train_teacher(project.config(f"teacher.output_dir={project.folder}/straight"))
+
+    def is_away(method: str, path: str) -> bool:
+        is_said = any("cannot be reached" in line for line in caplog.messages)
+        is_back = is_said and (folder / "checkpoint-00000012").exists()
+        return any(folder.glob("checkpoint-*")) and not is_back
+
+    service.proxy.faults = [Fault("drop", is_away, times=10**6)]
+    address = "oss://bucket/outage"
+    ended = train_teacher(project.config(f"teacher.checkpoint_store={address}"))
+    assert ended["weights_sha256"] == straight["weights_sha256"]
+    stored = {(each.kind, each.step) for each in open_store(address).list()}
+    assert {("checkpoint", 12), ("final", 12)} <= stored
+    assert not {("checkpoint", 4), ("checkpoint", 8)} & stored  # nobody needs them any more
+    complaints = [line for line in caplog.messages if "cannot be reached" in line]
+    assert len(complaints) == 1
+    assert "training goes on, and uploading is tried again" in complaints[0]
+    assert f"{address} is reached again and has everything" in caplog.messages
+
+
+def test_finished_run_whose_last_upload_failed_uploads_when_it_is_started_again(
+    project, service, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("src.checkpoint.manager.FINISHED_SECONDS", 0.3)
+    monkeypatch.setattr("src.checkpoint.pending.FINISHED_SECONDS", 0.3)
+    folder = project.folder / "teacher"
+    outage = Fault("drop", lambda *_: any(folder.glob("checkpoint-*")), times=10**6)
+    service.proxy.faults = [outage]
+    address = "oss://bucket/late"
+    config = project.config(f"teacher.checkpoint_store={address}")
+    finished = train_teacher(config)
+    assert "start the run here again, which uploads it" in caplog.text
+    assert train_teacher(config) == finished
+    outage.times = 0
+    said = project.run("teacher", f"teacher.checkpoint_store={address}")
+    assert said.returncode == 0
+    assert "is up to date (12 steps)" in said.stderr
+    assert f"{address} has everything of" in said.stderr
+    stored = {(each.kind, each.step) for each in open_store(address).list()}
+    assert {("checkpoint", 12), ("final", 12)} <= stored
+    seen = len(service.proxy.requests)
+    assert train_teacher(config) == finished
+    assert len(service.proxy.requests) == seen
 
 
 @pytest.mark.slow

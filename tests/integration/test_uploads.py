@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from src.checkpoint.manager import CheckpointManager
+from src.checkpoint.pending import finish_uploads
 from src.checkpoint.store import LocalStore
 from src.checkpoint.stores.open import open_store
-from src.checkpoint.stores.retry import Retry
 from src.checkpoint.stores.store import CHECKPOINT
-from src.checkpoint.uploads import Uploads, remembered_store
+from src.checkpoint.upload_record import remembered_store
+from src.checkpoint.uploads import Uploads
 from src.errors import CheckpointNotFound, ConfigError, StoreError
+from src.retry import Retry
 from tests.fakes.checkpoint_content import FACTS, MODEL, documents_of, step_in, tensors_of
 from tests.fakes.store_services import SMALL, Service, oss_service
 
@@ -226,6 +230,59 @@ def test_unreachable_store_stops_only_who_has_nothing_here(service, start, caplo
         start("empty").find_resume("auto")
 
 
+def test_store_that_can_never_be_used_ends_a_new_run_before_it_trains(service, start, monkeypatch):
+    service.storage.make_bucket("versions", keeps_versions=True)
+    service.address = "oss://versions/run"
+    with pytest.raises(StoreError, match="two writers could not be told apart"):
+        start().find_resume("auto")
+    service.address = service.make_address()
+    save(start("local", store=None), 1, blocking=True)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "canary-wrong")
+    with pytest.raises(StoreError, match="set checkpoint_store to null to start at step 0"):
+        start("new").find_resume("auto")
+    manager = start("other")
+    save(manager, 1)
+    with pytest.raises(StoreError, match="set checkpoint_store to null to go on without it"):
+        manager.find_resume("auto")
+
+
+def test_store_that_has_worked_before_does_not_stop_a_run(service, start, monkeypatch, caplog):
+    manager = start()
+    save(manager, 1, blocking=True)
+    manager.close()
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "canary-wrong")
+    found = start().find_resume("auto")
+    assert found is not None
+    assert found.manifest.step == 1
+    assert "resuming without looking into" in caplog.text
+
+
+def test_finished_run_brings_what_it_owes_and_asks_no_network_afterwards(
+    service, start, tmp_path, caplog
+):
+    manager = start()
+    save(manager, 1, is_best=True, blocking=True)
+    service.proxy.is_dead = True
+    save(manager, 2)
+    manager.save_final(2)
+    manager.close(upload_seconds=0.3)
+    owe = partial(finish_uploads, tmp_path / "run", service.address, keep_last=2)
+    assert not owe(limit_seconds=0.3)
+    assert "start the run here again, which uploads it" in caplog.text
+    service.proxy.is_dead = False
+    assert owe()
+    assert f"{service.address} has everything of {tmp_path / 'run'}" in caplog.text
+    assert sorted(stored(service)) == [
+        "best-00000001.w0001",
+        "checkpoint-00000001.w0001",
+        "checkpoint-00000002.w0001",
+        "final-00000002.w0001",
+    ]
+    seen = len(service.proxy.requests)
+    assert owe()
+    assert len(service.proxy.requests) == seen
+
+
 def test_never_is_refused_when_the_store_holds_a_run(service, start):
     manager = start()
     save(manager, 1)
@@ -288,6 +345,10 @@ def test_damaged_checkpoint_is_not_uploaded_and_said(service, start, tmp_path, c
 def test_record_names_the_store_and_the_writer(service, start, tmp_path):
     manager = start()
     save(manager, 1, blocking=True)
+    manager.close()
     content = json.loads((tmp_path / "run" / ".store.json").read_text())
+    complete = content.pop("complete")
     assert content == {"store": service.address, "address": service.address, "writer": 1}
+    manifest = (tmp_path / "run" / "checkpoint-00000001" / "MANIFEST.json").read_bytes()
+    assert complete == {"checkpoint": hashlib.sha256(manifest).hexdigest()}
     assert [each.kind for each in open_store(service.address, SMALL).list()] == [CHECKPOINT]

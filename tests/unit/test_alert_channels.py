@@ -16,11 +16,10 @@ from src.errors import ConfigError
 from src.monitoring.alerts.channels import DeliveryFailed, open_channels
 from src.monitoring.alerts.trial import try_channels
 from tests.fakes.chat_services import DROP, SILENCE, ChatServices, chat_services
-from tests.fakes.local_server import QuietHandler, serving
+from tests.fakes.local_server import NOWHERE, QuietHandler, serving
 from tests.fakes.mail_server import MailServer, mail_server
 
 ROOT = Path(__file__).resolve().parents[2]
-NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
 CHATS = ("dingtalk", "wecom", "feishu", "telegram")
 CANARY = "planted+/=&钥:SEC"
 VARIABLES = {
@@ -35,10 +34,7 @@ VARIABLES = {
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+def environment(monkeypatch, no_proxies):
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
 

@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.config import load_config
+from src.monitoring.alert import KINDS
 from src.monitoring.alerts import open_alerts
 from src.monitoring.alerts.channels import DeliveryFailed
 from src.monitoring.alerts.limits import Limits
-from src.monitoring.alerts.messages import KINDS, Message, compose, pack, shorten
+from src.monitoring.alerts.messages import Message, compose, pack, shorten
 from src.monitoring.alerts.sender import Line
 from src.monitoring.alerts.spool import Entry, Spool
 from src.schema.alerts import AlertsConfig

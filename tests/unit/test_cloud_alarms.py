@@ -9,29 +9,16 @@ from src.cloud.alarms import CloudMonitor, put_alarms, remove_alarms
 from src.cloud.ecs import Credentials
 from src.errors import CloudError
 from tests.fakes.cloud_monitor import cloud_monitor
-from tests.fakes.local_server import QuietHandler, serving
+from tests.fakes.local_server import NOWHERE
+from tests.fakes.rpc_signature import KEY_ID, SECRET
 
-KEY_ID = "LTAI-planted-id"
-SECRET = "planted~secret+/= 钥"
-NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
-
-
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch):
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+pytestmark = pytest.mark.usefixtures("no_proxies")
 
 
 @pytest.fixture
 def service():
     with cloud_monitor({KEY_ID: SECRET}) as running:
         yield running
-
-
-@pytest.fixture
-def waits():
-    return []
 
 
 @pytest.fixture
@@ -122,19 +109,10 @@ def test_something_else_that_answers_is_not_taken_for_the_service(monitor, servi
         put(monitor)
 
 
-def test_requests_go_over_https_by_default(monkeypatch):
-    tunnels = []
-
-    class Proxy(QuietHandler):
-        def do_CONNECT(self):
-            tunnels.append(self.path)
-            self.reply(403, "no")
-
-    with serving(Proxy) as url:
-        monkeypatch.setenv("HTTPS_PROXY", url)
-        plain = CloudMonitor(lambda: Credentials(KEY_ID, SECRET), sleep=lambda seconds: None)
-        with pytest.raises(CloudError, match="cannot be reached"):
-            put(plain)
+def test_requests_go_over_https_by_default(tunnels):
+    plain = CloudMonitor(lambda: Credentials(KEY_ID, SECRET), sleep=lambda seconds: None)
+    with pytest.raises(CloudError, match="cannot be reached"):
+        put(plain)
     assert set(tunnels) == {"metrics.cn-hangzhou.aliyuncs.com:443"}
 
 

@@ -14,18 +14,10 @@ from src.cloud.ecs import (
 from src.diagnosis.cloud import check_account
 from src.errors import CloudError, ConfigError
 from tests.fakes.ecs_service import REGIONS, ecs_service
-from tests.fakes.local_server import QuietHandler, serving
+from tests.fakes.local_server import NOWHERE
+from tests.fakes.rpc_signature import KEY_ID, SECRET
 
-KEY_ID = "LTAI-planted-id"
-SECRET = "planted~secret+/= 钥"
-NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
-
-
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch):
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+pytestmark = pytest.mark.usefixtures("no_proxies")
 
 
 @pytest.fixture
@@ -108,19 +100,9 @@ def test_something_else_that_answers_is_not_taken_for_the_service(service, statu
 
 
 @pytest.mark.parametrize("region", ["cn-hangzhou", "cn-newest-region"])
-def test_requests_go_over_https_by_default(monkeypatch, region):
-    tunnels = []
-
-    class Proxy(QuietHandler):
-        def do_CONNECT(self):
-            tunnels.append(self.path)
-            self.reply(403, "no")
-
-    with serving(Proxy) as url:
-        monkeypatch.setenv("HTTP_PROXY", url)
-        monkeypatch.setenv("HTTPS_PROXY", url)
-        with pytest.raises(CloudError, match="cannot be reached"):
-            list_regions(make_client(Credentials(KEY_ID, SECRET), region))
+def test_requests_go_over_https_by_default(tunnels, region):
+    with pytest.raises(CloudError, match="cannot be reached"):
+        list_regions(make_client(Credentials(KEY_ID, SECRET), region))
     assert len(tunnels) == 1
     assert tunnels[0].endswith(".aliyuncs.com:443")
 

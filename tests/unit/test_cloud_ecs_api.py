@@ -10,19 +10,20 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from src.cloud.ecs import Credentials
-from src.cloud.ecs_api import ATTEMPTS, EcsApi, Endpoints, launch_tags
+from src.cloud.ecs import ATTEMPTS, Credentials
+from src.cloud.ecs_api import EcsApi, Endpoints, launch_tags
 from src.cloud.facts import RUN_TAG, advice_by_zone, format_time
 from src.cloud.refusals import kind_of
 from src.cloud.role import credentials_source, role_credentials
 from src.errors import CloudError, ConfigError
 from tests.fakes.ecs_actions import KNOWN_PARAMETERS
-from tests.fakes.ecs_service import Fault, ecs_service
+from tests.fakes.ecs_service import Fault
 from tests.fakes.ecs_world import Network, World
-from tests.fakes.local_server import QuietHandler, serving
 from tests.fakes.metadata_service import metadata_service
+from tests.fakes.rpc_signature import KEY_ID, SECRET
+from tests.fakes.spot_rental import service
 
-KEY_ID, SECRET = "LTAI-planted-id", "planted~secret+/="
+__all__ = ["service"]  # a fixture
 ACTIONS_OF_ECS = {
     action: known
     for action, known in KNOWN_PARAMETERS.items()
@@ -32,10 +33,7 @@ REGION, ZONE, KIND = "cn-hangzhou", "cn-hangzhou-h", "ecs.gn7i-c16g1.4xlarge"
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch):
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+def clean_environment(monkeypatch, no_proxies):
     for name in ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "ECS_METADATA"):
         monkeypatch.delenv(f"ALIBABA_CLOUD_{name}", raising=False)
 
@@ -46,17 +44,6 @@ def world():
     world.networks["sg-1"] = Network("sg-1", REGION, {"ClientToken": ""})
     world.networks["vsw-1"] = Network("vsw-1", REGION, {"ZoneId": ZONE, "ClientToken": ""})
     return world
-
-
-@pytest.fixture
-def service(world):
-    with ecs_service({KEY_ID: SECRET}, world) as running:
-        yield running
-
-
-@pytest.fixture
-def waits():
-    return []
 
 
 @pytest.fixture
@@ -140,25 +127,15 @@ def test_size_and_category_of_the_system_disk_arrive(api, service, world):
     assert found == ["100", "cloud_essd", "PL0"]
 
 
-def test_every_service_is_asked_over_https(monkeypatch):
-    tunnels = []
-
-    class Proxy(QuietHandler):
-        def do_CONNECT(self):
-            tunnels.append(self.path)
-            self.reply(403, "no")
-
-    with serving(Proxy) as url:
-        monkeypatch.setenv("HTTP_PROXY", url)
-        monkeypatch.setenv("HTTPS_PROXY", url)
-        api = EcsApi(lambda: Credentials(KEY_ID, SECRET), sleep=lambda _: None)
-        since = datetime(2026, 1, 1, tzinfo=timezone.utc)
-        for ask in (
-            lambda: api.machines(REGION, "run"),
-            lambda: api.state_changes(REGION, "i-1", since),
-        ):
-            with pytest.raises(CloudError, match="cannot be reached"):
-                ask()
+def test_every_service_is_asked_over_https(tunnels):
+    api = EcsApi(lambda: Credentials(KEY_ID, SECRET), sleep=lambda _: None)
+    since = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    for ask in (
+        lambda: api.machines(REGION, "run"),
+        lambda: api.state_changes(REGION, "i-1", since),
+    ):
+        with pytest.raises(CloudError, match="cannot be reached"):
+            ask()
     assert len(tunnels) == 2 * ATTEMPTS
     assert all(path.endswith(".aliyuncs.com:443") for path in tunnels)
 

@@ -2,12 +2,12 @@ import socket
 
 import pytest
 
-from src.cloud.instance import Instance, describe_instance, is_alibaba_machine
+from src.cloud.instance import Instance, describe_instance
 from src.diagnosis.cloud import judge_instance
-from tests.fakes.local_server import QuietHandler, serving
+from src.metadata_service import is_alibaba_machine
+from tests.fakes.local_server import NOWHERE, QuietHandler, serving
 from tests.fakes.metadata_service import metadata_service
 
-NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
 EXPECTED = Instance("i-bp1fake", "ecs.gn7i-c16g1.4xlarge", "cn-hangzhou")
 
 

@@ -11,7 +11,8 @@ from src.cloud.facts import ON_DEMAND, Machine
 from src.cloud.policy import BUDGET
 from src.errors import CloudError, ConfigError
 from tests.fakes.cloud_monitor import cloud_monitor
-from tests.fakes.spot_rental import KEY_ID, SECRET, actions, rent, report, service, started, world
+from tests.fakes.rpc_signature import KEY_ID, SECRET
+from tests.fakes.spot_rental import actions, rent, report, service, started, world
 
 __all__ = ["rent", "service", "world"]  # fixtures
 

@@ -13,7 +13,8 @@ from src.cloud.facts import RUN_TAG
 from src.cloud.program import pack_program
 from src.errors import CloudError, ConfigError
 from tests.fakes.ecs_service import Fault
-from tests.fakes.spot_rental import SECRET, actions, rent, service, started, world
+from tests.fakes.rpc_signature import SECRET
+from tests.fakes.spot_rental import actions, rent, service, started, world
 
 __all__ = ["rent", "service", "world"]  # fixtures
 

@@ -25,6 +25,7 @@ def storage(monkeypatch):
 @pytest.fixture(params=["file", "oss"])
 def address(request, tmp_path):
     if request.param == "file":
+        (tmp_path / "shared").mkdir()
         return f"file://{tmp_path}/shared"
     _, endpoint = request.getfixturevalue("storage")
     return f"oss://training/some/place?endpoint={endpoint}"
@@ -53,6 +54,18 @@ def test_only_the_first_makes_an_object_and_may_repeat_itself(objects):
     assert objects.put_new("k", b"mine")
     assert not objects.put_new("k", b"other")
     assert objects.get("k") == b"mine"
+
+
+def test_what_the_bucket_has_already_is_copied_and_else_sent(objects, tmp_path):
+    source = tmp_path / "model"
+    source.write_bytes(bytes(range(256)) * 1200)
+    objects.put_file("checkpoints/final-00000007.w0001/model", source)
+    objects.put_file("output/final/model", source, originals="checkpoints/final-")
+    assert objects.get("output/final/model") == source.read_bytes()
+    source.write_bytes(b"another")
+    objects.put_file("output/final/model", source, originals="checkpoints/final-")
+    assert objects.get("output/final/model") == b"another"
+    assert objects.get("checkpoints/final-00000007.w0001/model") == bytes(range(256)) * 1200
 
 
 def test_files_of_any_size_arrive_whole(objects, tmp_path):

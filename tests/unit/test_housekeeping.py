@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from src.checkpoint.housekeeping import display_name
 from src.checkpoint.manager import CheckpointManager
 from src.checkpoint.stores.open import open_store
 from src.cli import main
@@ -127,14 +128,20 @@ def test_list_of_a_run_shows_its_store_too(store_address: str, tmp_path: Path, c
 def test_store_that_cannot_be_asked_does_not_spoil_the_listing(
     run_folder: Path, capsys, monkeypatch
 ):
-    record = {"store": "oss://b/run", "address": "oss://b/run?region=cn-hangzhou", "writer": 1}
+    record = {
+        "store": "oss://bucket/run",
+        "address": "oss://bucket/run?region=cn-hangzhou",
+        "writer": 1,
+    }
     (run_folder / ".store.json").write_text(json.dumps(record))
     for name in ("OSS_ACCESS_KEY_ID", "ALIBABA_CLOUD_ECS_METADATA"):
         monkeypatch.delenv(name, raising=False)
     assert main(["checkpoints", "list", str(run_folder)]) == 0
     output = capsys.readouterr()
     assert len(output.out.splitlines()) == 8
-    assert "not listing oss://b/run?region=cn-hangzhou: oss:// needs an access key" in output.err
+    assert (
+        "not listing oss://bucket/run?region=cn-hangzhou: oss:// needs an access key" in output.err
+    )
 
 
 def test_verify_of_a_store_finds_the_flipped_byte(store_address: str, tmp_path: Path, capsys):
@@ -146,6 +153,27 @@ def test_verify_of_a_store_finds_the_flipped_byte(store_address: str, tmp_path: 
     path.write_bytes(data)
     assert main(["checkpoints", "verify", store_address]) == 1
     assert "model.safetensors has" in capsys.readouterr().out
+
+
+def test_a_store_is_called_by_its_address_and_a_folder_by_its_path(tmp_path: Path):
+    # On the command line both come in as paths, which make one of two slashes.
+    assert display_name(Path("oss://bucket/run?region=cn-hangzhou")) == "oss://bucket/run"
+    assert display_name(Path(f"file://{tmp_path}/drive")) == f"{tmp_path}/drive"
+    assert display_name(tmp_path / "run") == f"{tmp_path}/run"
+
+
+def test_prune_says_which_folder_it_means(store_address: str, tmp_path: Path, capsys):
+    assert main(["checkpoints", "prune", store_address, "--keep-last", "1", "--yes"]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/drive: checkpoint-00000010.w0001, ")
+
+
+def test_prune_as_json_names_what_it_deleted_and_asks_nobody(run_folder: Path, capsys):
+    arguments = ["checkpoints", "prune", str(run_folder), "--keep-last", "4", "--json"]
+    assert main(arguments) == 2
+    assert "prune --json asks nobody; add --yes" in capsys.readouterr().err
+    assert main([*arguments, "--yes"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"deleted": {str(run_folder): ["checkpoint-00000010"]}}
 
 
 def test_prune_of_a_store_keeps_the_newest_and_the_best(store_address: str, tmp_path: Path):

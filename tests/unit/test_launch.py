@@ -5,7 +5,7 @@ import pytest
 
 from src.cli import build_parser
 from src.commands.training import _arguments_of
-from src.launch import ROOT, mask_launcher_logs
+from src.launch import ROOT, mask_launcher_logs, recipe_command, was_ended
 
 SECRET = "planted\\'/+= 钥"
 
@@ -55,6 +55,35 @@ def test_supervised_run_gets_the_whole_command_line_again(stage):
     assert {**vars(again), "supervise": True} == vars(asked)
     ranked = parse([stage, "--json", "--supervise", "--ranks", "2"])
     assert "--json" not in _arguments_of(ranked)
+
+
+def test_ranks_are_started_by_the_launcher_and_one_per_gpu_where_gpus_are_named(tmp_path):
+    script = str(ROOT / "src/train_teacher.py")
+    alone = recipe_command("teacher", ["a=b"], log_folder=tmp_path)
+    assert alone == [sys.executable, script, "a=b"]
+    shared = recipe_command("teacher", ["a=b"], ranks=3, log_folder=tmp_path)
+    gpus = recipe_command("teacher", ["a=b"], gpus=range(2), log_folder=tmp_path)
+    assert shared[3:5] == ["--nproc_per_node", "3"]
+    assert gpus[3:5] == ["--gpus", "0,1"]
+    assert shared[5:] == gpus[5:]
+    assert gpus[-2:] == [script, "a=b"]
+
+
+@pytest.mark.parametrize(
+    ("code", "alone", "launcher"),
+    [
+        (-15, True, True),
+        (-1, True, True),
+        (-9, False, False),
+        (15, False, True),
+        (241, False, True),  # 256 - 15: a rank was ended
+        (1, False, False),
+        (75, False, False),
+    ],
+)
+def test_end_before_a_request_could_be_taken_is_told_from_a_failure(code, alone, launcher):
+    assert was_ended(code, is_launcher=False) is alone
+    assert was_ended(code, is_launcher=True) is launcher
 
 
 RANK = """

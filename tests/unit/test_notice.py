@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.cloud.instance import MetadataService, MetadataUnavailable
 from src.cloud.notice import deadline_source, notice_source, read_termination_time, stop_sources
 from src.cloud.off_peak import OffPeak
 from src.config import load_config
 from src.errors import ConfigError
+from src.metadata_service import MetadataService, MetadataUnavailable
+from tests.fakes.local_server import NOWHERE
 from tests.fakes.metadata_service import metadata_service
 
-NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
 SOON = 0.005  # seconds between two questions
 

@@ -137,6 +137,27 @@ def test_dry_run_prints_one_call_a_line_and_changes_nothing(spot, world, tmp_pat
     assert not (tmp_path / "bucket").exists()
 
 
+def test_dry_run_finds_a_bucket_that_cannot_be_used(spot, tmp_path):
+    absent = [f"cloud.bucket=file://{tmp_path}/absent/bucket"]
+    code, printed, told = spot("run", "--dry-run", sets=absent, words=["teacher"])
+    assert (code, printed) == (1, "")
+    assert f"there is no folder {tmp_path}/absent; check that its drive is mounted" in told
+
+
+@pytest.mark.parametrize("command", [("run", "--dry-run"), ("up",)])
+def test_price_limit_below_every_zone_is_named_with_the_cheapest(spot, world, command):
+    code, _, told = spot(*command, sets=["cloud.price_limit=0.01"], words=["teacher"])
+    cheapest = min(
+        world.spot(zone, kind, world.now())
+        for zone, kinds in world.zones.items()
+        for kind in kinds
+        if "gn7i" in kind
+    )
+    assert code == 1
+    assert f"the cheapest zone costs {cheapest:.3f} CNY per hour now; raise it" in told
+    assert world.instances == {}
+
+
 def test_run_without_a_command_is_a_usage_error(spot):
     assert spot("run")[0::2] == (
         2,

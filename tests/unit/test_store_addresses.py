@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from src.checkpoint.stores.open import open_store
 from src.checkpoint.stores.oss import find_endpoint
 from src.checkpoint.stores.oss_credentials import RoleCredentials, credentials_provider
-from src.checkpoint.stores.retry import Retry
 from src.checkpoint.stores.store import (
     BEST,
     CHECKPOINT,
@@ -208,32 +207,6 @@ def test_key_in_the_environment_counts_before_the_role(monkeypatch):
     monkeypatch.setenv("OSS_ACCESS_KEY_ID", " id\n")
     monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", "secret")
     assert credentials_provider().get_credentials().get_access_key_id() == "id"
-
-
-def test_waits_double_up_to_a_limit_and_end_with_the_last_error():
-    waits: list[float] = []
-    retry = Retry(attempts=6, first_wait_seconds=1, longest_wait_seconds=4, sleep=waits.append)
-
-    def refuse() -> None:
-        raise StoreError("it is away", "wait", is_temporary=True)
-
-    with pytest.raises(StoreError, match="it is away"):
-        retry.call(refuse)
-    assert len(waits) == 5
-    for wait, most in zip(waits, (1, 2, 4, 4, 4), strict=True):
-        assert most / 2 <= wait <= most
-
-
-def test_error_that_does_not_pass_is_not_tried_again():
-    calls = []
-
-    def refuse() -> None:
-        calls.append(1)
-        raise StoreError("no such bucket", "make it")
-
-    with pytest.raises(StoreError):
-        Retry(sleep=lambda seconds: None).call(refuse)
-    assert len(calls) == 1
 
 
 def test_progress_says_how_much_how_fast_and_how_long_still():

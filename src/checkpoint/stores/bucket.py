@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from src.checkpoint.manifest import FileRecord
-from src.checkpoint.stores.retry import Retry
+from src.retry import Retry
 
 # Told how many more bytes of the checkpoint are in the store.
 Report = Callable[[int], object]
@@ -33,6 +33,8 @@ class Tuning:
 
     Attributes:
         part_bytes: Larger files are sent in parts of this size, so that a kill costs one part.
+        copied_bytes: Larger objects are copied within the service in pieces of this size, so that
+            each answer comes in time.
         parallel_parts: Parts on their way at once; one connection rarely fills the network.
         retry: How often a request is tried.
         connect_seconds: Longest wait for a connection.
@@ -40,6 +42,7 @@ class Tuning:
     """
 
     part_bytes: int = 16 * 1024 * 1024
+    copied_bytes: int = 256 * 1024 * 1024
     parallel_parts: int = 4
     retry: Retry = field(default_factory=Retry)
     connect_seconds: float = 5.0
@@ -82,6 +85,14 @@ class Bucket(Protocol):
         Raises:
             CheckpointCorrupt: If the file is not what `expected` says; nothing has appeared then.
             OSError: If the file cannot be read.
+        """
+
+    def copy(self, source: str, key: str, expected: FileRecord, report: Report) -> bool:
+        """Makes `key` a copy of the object `source` without sending bytes.
+
+        Returns:
+            Whether it is one now; False if `source` is not what is expected, or the service does
+            not copy: then the file has to be uploaded.
         """
 
     def delete(self, keys: Sequence[str]) -> None:

@@ -8,10 +8,11 @@ import re
 import socket
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
-from src.checkpoint.manifest import MANIFEST_NAME, Manifest, parse_manifest
+from src.checkpoint.manifest import MANIFEST_NAME, FileRecord, Manifest, parse_manifest
 from src.checkpoint.stores.bucket import Bucket, ObjectExists, ObjectMissing, Report, Tuning
 from src.checkpoint.stores.download import download_folder, verify_files
 from src.checkpoint.stores.store import (
@@ -44,7 +45,8 @@ class BucketStore:
     def __init__(self, bucket: Bucket, url: StoreUrl, tuning: Tuning) -> None:
         self._bucket = bucket
         # The keys of a folder are paths below it.
-        self._url = StoreUrl("file", "", "") if url.scheme == "file" else url
+        self._folder = Path(url.prefix) if url.scheme == "file" else None
+        self._url = url if self._folder is None else StoreUrl("file", "", "")
         self._name = str(url)
         self.address = url.address
         self._tuning = tuning
@@ -63,6 +65,13 @@ class BucketStore:
         if previous is not None and previous == highest:
             self._generation = previous
             return previous
+        if previous is not None and self._folder is not None and not self._folder.is_dir():
+            raise StoreError(
+                f"{self} is not there any more, and this run has saved in it before",
+                "check that its drive is mounted, or make it if it is to be new: "
+                f"mkdir -p {self._folder}",
+                is_temporary=True,
+            )
         for number in range(highest + 1, highest + 1 + _MOST_RIVALS):
             try:
                 self._create_writer(number)
@@ -116,8 +125,11 @@ class BucketStore:
         content = (source / MANIFEST_NAME).read_bytes()
         manifest = parse_manifest(source, content)
         stored = stored_as(kind, manifest.step, self._held())
+        originals = self._originals(stored)
         for name, expected in manifest.files.items():
-            self._bucket.upload(source / name, self._key(stored, name), expected, report)
+            key, original = self._key(stored, name), originals.get(expected)
+            if original is None or not self._bucket.copy(original, key, expected, report):
+                self._bucket.upload(source / name, key, expected, report)
         found = self._folders(stored.name).get(stored, {})
         expected_sizes = {name: record.bytes for name, record in manifest.files.items()}
         for name, size in expected_sizes.items():
@@ -155,6 +167,18 @@ class BucketStore:
     def delete(self, stored: Stored) -> None:
         """Removes a folder, its manifest first."""
         self._remove(stored, self._folders(stored.name).get(stored, {}))
+
+    def _originals(self, stored: Stored) -> Mapping[FileRecord, str]:
+        """Content → key of what is there of the same step; `best` and `final` are made of it."""
+        found: dict[FileRecord, str] = {}
+        if stored.kind == CHECKPOINT:
+            return found
+        for each in self.list():
+            if each.step == stored.step and each != stored:
+                with suppress(CheckpointCorrupt):
+                    files = self.read_manifest(each).files
+                    found |= {record: self._key(each, name) for name, record in files.items()}
+        return found
 
     def _remove(self, stored: Stored, names: Mapping[str, int]) -> None:
         self._bucket.delete([self._key(stored, MANIFEST_NAME)])

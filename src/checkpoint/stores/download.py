@@ -15,9 +15,9 @@ from typing import Protocol
 from src.checkpoint.format import HashingFile, partial_path, remove_folder, seal_folder
 from src.checkpoint.manifest import FileRecord, Manifest
 from src.checkpoint.stores.bucket import ObjectMissing
-from src.checkpoint.stores.retry import Retry
 from src.checkpoint.stores.transfer import Transfer
 from src.errors import CheckpointCorrupt, CheckpointError, StoreError
+from src.retry import Retry
 
 # File name, first byte → the bytes from there on.
 Stream = Callable[[str, int], Iterator[bytes]]

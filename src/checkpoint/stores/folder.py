@@ -2,6 +2,10 @@
 
 Keys are paths below the folder. A file appears under its key by a rename after its bytes are on
 the disk, and `create` is the kernel's exclusive open, which network file systems honour, too.
+
+The folder itself is made by `create` alone, and never the folder above it: of a drive that is not
+mounted that one is missing, or the folder is, and what was written there instead would fill the
+root disk and be hidden once the drive is back.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ _PARTIAL_SUFFIX = ".uploading"
 
 
 class FolderBucket:
-    """Objects in `root`, which is made when something is written."""
+    """Objects in `root`, which is made when something is created."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -55,6 +59,7 @@ class FolderBucket:
         path = self._root / key
         with _explained(self._root):
             self._require_parent()
+            self._root.mkdir(exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with path.open("xb") as file:
@@ -66,8 +71,19 @@ class FolderBucket:
 
     def put(self, key: str, content: bytes) -> None:
         """Writes a file, replacing an older one."""
-        with _explained(self._root), replaced_when_done(self._root / key) as partial:
-            partial.write_bytes(content)
+        with _explained(self._root):
+            self._require_root()
+            with replaced_when_done(self._root / key) as partial:
+                partial.write_bytes(content)
+
+    def put_private(self, key: str, content: bytes) -> None:
+        """Writes a file that only this user may read, replacing an older one."""
+        with _explained(self._root):
+            self._require_root()
+            with replaced_when_done(self._root / key) as partial:
+                partial.unlink(missing_ok=True)  # one that was left behind may be open to others
+                partial.touch(mode=0o600, exist_ok=False)
+                partial.write_bytes(content)
 
     def upload(self, source: Path, key: str, expected: FileRecord, report: Report) -> None:
         """Copies a file; one that is there already with the same content is left alone."""
@@ -76,6 +92,7 @@ class FolderBucket:
             if target.is_file() and hash_file(target) == expected:
                 report(expected.bytes)
                 return
+            self._require_root()
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(target.name + _PARTIAL_SUFFIX)
             partial.unlink(missing_ok=True)
@@ -88,6 +105,23 @@ class FolderBucket:
             partial.replace(target)
             flush_to_disk(target.parent)
         report(expected.bytes)
+
+    def copy(self, source: str, key: str, expected: FileRecord, report: Report) -> bool:
+        """Gives a file a second name, where the disk has hard links and the file is as expected."""
+        original, target = self._root / source, self._root / key
+        if target.is_file():  # `upload` knows what to do
+            return False
+        with _explained(self._root):
+            if not original.is_file() or hash_file(original) != expected:
+                return False
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                target.hardlink_to(original)
+            except OSError:  # a disk without hard links; a real fault shows in the upload
+                return False
+            flush_to_disk(target.parent)
+        report(expected.bytes)
+        return True
 
     def delete(self, keys: Sequence[str]) -> None:
         """Removes files, and folders that are empty then."""
@@ -112,9 +146,17 @@ class FolderBucket:
         self.delete([key + _PARTIAL_SUFFIX])
 
     def _require_parent(self) -> None:
-        """The folder's own parent is never made: of a drive that is not mounted it is missing."""
-        if not self._root.parent.is_dir():
-            raise NotADirectoryError(20, f"there is no folder {self._root.parent}")
+        parent = self._root.parent
+        if not parent.is_dir():
+            raise _absent(
+                f"{self._root} cannot be used as a checkpoint store: there is no folder {parent}",
+                parent,
+            )
+
+    def _require_root(self) -> None:
+        self._require_parent()
+        if not self._root.is_dir():
+            raise _absent(f"the checkpoint store {self._root} is not there any more", self._root)
 
     def _below(self, prefix: str) -> Iterator[tuple[str, Path]]:
         for folder, _, names in os.walk(self._root / prefix.rpartition("/")[0]):
@@ -136,6 +178,14 @@ def _explained(root: Path, key: str | None = None) -> Iterator[None]:
         raise _unusable(root, error) from error
     except OSError as error:
         raise _unusable(root, error) from error
+
+
+def _absent(reason: str, folder: Path) -> StoreError:
+    return StoreError(
+        reason,
+        f"check that its drive is mounted, or make it if it is to be new: mkdir -p {folder}",
+        is_temporary=True,
+    )
 
 
 def _unusable(root: Path, error: OSError) -> StoreError:

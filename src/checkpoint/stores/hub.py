@@ -30,6 +30,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import (
     EntryNotFoundError,
+    HFValidationError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -52,6 +53,7 @@ _WRITER_FILE = "writer.json"
 _CHUNK_BYTES = 1024 * 1024
 _UNAUTHORIZED = 401
 _RANGE_BEHIND_END = 416
+_FAULTS = (requests.RequestException, OfflineModeIsEnabled, HFValidationError)
 
 Result = TypeVar("Result")
 
@@ -297,14 +299,14 @@ class HubStore:
     def _explained_stream(self, path: str, start: int) -> Iterator[bytes]:
         try:
             yield from self._stream(path, start)
-        except (requests.RequestException, OfflineModeIsEnabled) as error:
+        except _FAULTS as error:
             raise explain(error, str(self)) from None
 
     def _try(self, request: Callable[[], Result]) -> Result:
         def once() -> Result:
             try:
                 return request()
-            except (requests.RequestException, OfflineModeIsEnabled) as error:
+            except _FAULTS as error:
                 raise explain(error, str(self)) from None
 
         return self._tuning.retry.call(once)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from huggingface_hub.errors import (
     EntryNotFoundError,
+    HFValidationError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
@@ -31,6 +32,12 @@ def explain(error: Exception, store: str) -> Exception:  # noqa: PLR0911  a tabl
     """The project's error for one of the library's."""
     if isinstance(error, EntryNotFoundError):
         return ObjectMissing(store)
+    if isinstance(error, HFValidationError):
+        return StoreError(
+            f"{store} cannot be a model repository: USER/MODEL has letters, digits, '-', '_' and "
+            "'.', neither doubled nor at the ends of a name",
+            "correct the address of the store",
+        )
     if isinstance(error, OfflineModeIsEnabled):
         return StoreError(
             f"{store} cannot be used while HF_HUB_OFFLINE is set", "unset it, or use another store"

@@ -23,7 +23,7 @@ from src.checkpoint.stores.bucket import Report, Tuning
 from src.errors import CheckpointCorrupt
 
 # Both services take 10,000 parts at most.
-_MOST_PARTS = 9_000
+MOST_PARTS = 9_000
 _SHOWN_DIGITS = 16
 
 
@@ -84,7 +84,7 @@ def upload_in_parts(
     upload_id = begun[-1] if begun else service.begin(key)
     arrived = service.parts(key, upload_id) if begun else {}
     sender = _Sender(service, key, upload_id, arrived, report)
-    part_bytes = max(tuning.part_bytes, -(-expected.bytes // _MOST_PARTS))
+    part_bytes = max(tuning.part_bytes, -(-expected.bytes // MOST_PARTS))
     whole, size = hashlib.sha256(), 0
     with source.open("rb", buffering=0) as file, ThreadPoolExecutor(tuning.parallel_parts) as pool:
         on_their_way: deque[Future[Part]] = deque()

@@ -24,6 +24,7 @@ from oss2.models import PartInfo
 
 from src.checkpoint.manifest import FileRecord
 from src.checkpoint.stores.bucket import ObjectMissing, Report, Tuning
+from src.checkpoint.stores.copies import Held, copy_within
 from src.checkpoint.stores.multipart import Part, check_content, upload_in_parts
 from src.checkpoint.stores.oss_credentials import credentials_provider
 from src.checkpoint.stores.oss_errors import explain
@@ -35,7 +36,9 @@ REGION_VARIABLE = "OSS_REGION"
 
 _FAST_CRC = "crcmod._crcfunext"
 _SHA256_HEADER = "x-oss-meta-sha256"
+_COPY_CONDITION = "x-oss-copy-source-if-match"
 _CREATE_ONLY = {"x-oss-forbid-overwrite": "true"}
+_PRIVATE = {"x-oss-object-acl": "private", "x-oss-server-side-encryption": "AES256"}
 _CHUNK_BYTES = 1024 * 1024
 _MOST_KEYS_PER_REQUEST = 1000
 # oss-cn-hangzhou.aliyuncs.com, oss-cn-hangzhou-internal.aliyuncs.com
@@ -56,13 +59,23 @@ class OssBucket:
         tuning: Sizes and patience.
 
     Raises:
-        ConfigError: No endpoint, or no credentials.
+        ConfigError: No endpoint, no credentials, or a bucket that cannot be.
     """
 
     def __init__(self, url: StoreUrl, tuning: Tuning) -> None:
         # At INFO and DEBUG it logs whole requests, signature and token included.
         logging.getLogger("oss2").setLevel(logging.CRITICAL)
         endpoint, region = find_endpoint(url)
+        if not oss2.is_valid_bucket_name(url.bucket):
+            raise ConfigError(
+                f"{url.bucket!r} cannot be the name of a bucket, which has 3 to 63 lower-case "
+                f"letters, digits and hyphens; correct the address {url}"
+            )
+        if not oss2.is_valid_endpoint(endpoint.rstrip("/")):
+            raise ConfigError(
+                f"{endpoint!r} cannot be the address of OSS; write {ENDPOINT_VARIABLE} as "
+                "https://oss-cn-hangzhou.aliyuncs.com, or set the region alone"
+            )
         provider = credentials_provider()
         self._tuning = tuning
         self._name = url.bucket
@@ -109,13 +122,18 @@ class OssBucket:
         """Puts a small object, replacing an older one."""
         self._put(key, content, {})
 
+    def put_private(self, key: str, content: bytes) -> None:
+        """Puts a small object, encrypted at rest, that a public bucket does not show, either."""
+        self._put(key, content, _PRIVATE)
+
     def upload(self, source: Path, key: str, expected: FileRecord, report: Report) -> None:
         """Puts a file, in parts when it is large."""
-        if self._sha256_of(key) == expected.sha256:
+        service = self._parts(expected.sha256)
+        held = service.held(key)
+        if held is not None and held.record.sha256 == expected.sha256:
             report(expected.bytes)
             return
         if expected.bytes > self._tuning.part_bytes:
-            service = OssParts(self._bucket, self._try, {_SHA256_HEADER: expected.sha256})
             upload_in_parts(
                 service, source, key, expected=expected, tuning=self._tuning, report=report
             )
@@ -126,6 +144,14 @@ class OssBucket:
         self._put(key, content, {_SHA256_HEADER: expected.sha256})
         report(expected.bytes)
 
+    def copy(self, source: str, key: str, expected: FileRecord, report: Report) -> bool:
+        """Makes `key` a copy of `source` without sending bytes."""
+        service = self._parts(expected.sha256)
+        is_there = copy_within(service, source, key, expected=expected, tuning=self._tuning)
+        if is_there:
+            report(expected.bytes)
+        return is_there
+
     def delete(self, keys: Sequence[str]) -> None:
         """Removes objects."""
         for start in range(0, len(keys), _MOST_KEYS_PER_REQUEST):
@@ -134,7 +160,7 @@ class OssBucket:
 
     def pending(self, prefix: str) -> Sequence[tuple[str, str]]:
         """Key and id of begun uploads, oldest first."""
-        return OssParts(self._bucket, self._try, {}).pending(prefix)
+        return self._parts("").pending(prefix)
 
     def give_up(self, key: str, upload_id: str) -> None:
         """Removes what a begun upload has sent so far."""
@@ -165,13 +191,8 @@ class OssBucket:
         headers = {**headers, "Content-MD5": base64.b64encode(md5).decode()}
         self._try(lambda: self._bucket.put_object(key, content, headers=headers))
 
-    def _sha256_of(self, key: str) -> str | None:
-        """The SHA-256 that was stored with an object; None when there is no object."""
-        try:
-            headers = self._try(lambda: self._bucket.head_object(key)).headers
-        except ObjectMissing:
-            return None
-        return str(headers.get(_SHA256_HEADER, ""))
+    def _parts(self, sha256: str) -> OssParts:
+        return OssParts(self._bucket, self._try, {_SHA256_HEADER: sha256})
 
     def _try(self, request: Callable[[], Result]) -> Result:
         def once() -> Result:
@@ -187,7 +208,7 @@ class OssBucket:
 
 
 class OssParts:
-    """The requests of an upload in parts, see `src.checkpoint.stores.multipart`."""
+    """The requests of an upload in parts and of a copy, see `.multipart` and `.copies`."""
 
     def __init__(
         self,
@@ -198,6 +219,36 @@ class OssParts:
         self._bucket = bucket
         self._try = attempt
         self._headers = headers
+
+    def held(self, key: str) -> Held | None:
+        """What there is under a key, with the service's CRC64 of it."""
+        try:
+            found = self._try(lambda: self._bucket.head_object(key))
+        except ObjectMissing:
+            return None
+        record = FileRecord(found.content_length or 0, str(found.headers.get(_SHA256_HEADER, "")))
+        return Held(record, str(found.etag), str(found.server_crc or ""))
+
+    def copy_whole(self, source: str, etag: str, key: str) -> None:
+        """Copies an object; the service takes its metadata along."""
+        name, condition = self._bucket.bucket_name, {_COPY_CONDITION: etag}
+        self._try(lambda: self._bucket.copy_object(name, source, key, headers=condition))
+
+    def remove(self, key: str) -> None:
+        """Deletes an object."""
+        self._try(lambda: self._bucket.delete_object(key))
+
+    def copy_part(
+        self, source: str, etag: str, key: str, upload_id: str, number: int, span: tuple[int, int]
+    ) -> Part:
+        """Makes some bytes of an object a part."""
+        name, condition = self._bucket.bucket_name, {_COPY_CONDITION: etag}
+        copied = self._try(
+            lambda: self._bucket.upload_part_copy(
+                name, source, span, key, upload_id, number, headers=condition
+            )
+        )
+        return Part(span[1] - span[0] + 1, str(copied.etag))
 
     def begin(self, key: str) -> str:
         """Begins an upload; a repeated request leaves an empty one, which rotation gives up."""

@@ -1,21 +1,23 @@
 """Who speaks to OSS: an access key from the environment, or the role of the instance.
 
 A machine on Alibaba Cloud needs no key on its disk: with a role attached, the metadata service
-hands out keys that last some hours. It is asked with a token, which both its normal and its
-hardened mode accept; the SDK's own provider asks without.
+hands out keys that last some hours. It is asked with a token; the SDK's own provider asks without,
+which a hardened instance refuses.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
-import requests
 from oss2.credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
 
 from src.errors import ConfigError, StoreError
+from src.metadata_service import MetadataService, MetadataUnavailable
+from src.secret import read_pair
 
 ROLE_VARIABLE = "ALIBABA_CLOUD_ECS_METADATA"
 # Id, secret and token; the first pair that is set counts.
@@ -27,8 +29,6 @@ KEY_VARIABLES = (
         "ALIBABA_CLOUD_SECURITY_TOKEN",
     ),
 )
-METADATA_URL = "http://100.100.100.200"
-_TOKEN_SECONDS = 60
 _TIMEOUT_SECONDS = 5.0
 _RENEWED_BEFORE = timedelta(minutes=10)
 
@@ -40,15 +40,9 @@ def credentials_provider() -> CredentialsProvider:
         ConfigError: There is neither, or half a key.
     """
     for id_name, secret_name, token_name in KEY_VARIABLES:
-        # A pasted key brings a space or a line end along, and the service then calls it wrong.
-        key_id, secret, token = (
-            os.environ.get(name, "").strip() for name in (id_name, secret_name, token_name)
-        )
-        if key_id and secret:
-            return StaticCredentialsProvider(key_id, secret, token)
-        if key_id or secret:
-            present, missing = (id_name, secret_name) if key_id else (secret_name, id_name)
-            raise ConfigError(f"{present} is set but {missing} is not; set both, or neither")
+        pair = read_pair(id_name, secret_name)
+        if pair is not None:
+            return StaticCredentialsProvider(*pair, os.environ.get(token_name, "").strip())
     role = os.environ.get(ROLE_VARIABLE, "").strip()
     if role:
         return RoleCredentials(role)
@@ -65,7 +59,7 @@ class RoleCredentials(CredentialsProvider):  # type: ignore[misc]  # oss2 has no
     def __init__(
         self,
         role: str,
-        base_url: str = METADATA_URL,
+        base_url: str | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self._role = role
@@ -87,28 +81,16 @@ class RoleCredentials(CredentialsProvider):  # type: ignore[misc]  # oss2 has no
             return self._current
 
     def _renew(self) -> None:
+        item = f"ram/security-credentials/{self._role}"
         try:
-            with requests.Session() as session:
-                session.trust_env = False  # a proxy has a role of its own, if any
-                token = session.put(
-                    f"{self._base_url}/latest/api/token",
-                    headers={"X-aliyun-ecs-metadata-token-ttl-seconds": str(_TOKEN_SECONDS)},
-                    timeout=_TIMEOUT_SECONDS,
-                )
-                token.raise_for_status()
-                answer = session.get(
-                    f"{self._base_url}/latest/meta-data/ram/security-credentials/{self._role}",
-                    headers={"X-aliyun-ecs-metadata-token": token.text.strip()},
-                    timeout=_TIMEOUT_SECONDS,
-                )
-                answer.raise_for_status()
-                content = answer.json()
+            with MetadataService(self._base_url, timeout_seconds=_TIMEOUT_SECONDS) as service:
+                content = json.loads(service.read(item) or "null")
             ends = datetime.fromisoformat(content["Expiration"].replace("Z", "+00:00"))
             self._current = Credentials(
                 content["AccessKeyId"], content["AccessKeySecret"], content["SecurityToken"]
             )
             self._renew_at = ends - _RENEWED_BEFORE
-        except (requests.RequestException, LookupError, TypeError, ValueError):
+        except (MetadataUnavailable, LookupError, TypeError, ValueError):
             # `from None`: what answered may hold a key.
             raise StoreError(
                 f"this instance's metadata service gives no credentials of the RAM role "

@@ -9,7 +9,7 @@ import oss2
 from src.checkpoint.stores.bucket import ObjectExists, ObjectMissing
 from src.errors import StoreError
 
-_SERVER_FAULT = 500
+_SERVER_FAULTS = frozenset(range(500, 600)) - {501}  # what is not implemented stays so
 _NOT_FOUND = 404
 _TOO_MANY_REQUESTS = 429
 _LONGEST_QUOTE = 160
@@ -25,7 +25,7 @@ _EXPIRED = (
 _MEANINGS: dict[str, tuple[str, str]] = {
     "NoSuchBucket": (
         "there is no bucket {bucket} at {endpoint}",
-        "make it, or correct checkpoint_store",
+        "make it, or correct the address",
     ),
     "InvalidAccessKeyId": (
         "OSS does not know this access key",
@@ -40,7 +40,7 @@ _MEANINGS: dict[str, tuple[str, str]] = {
     "InvalidSecurityToken": _EXPIRED,
     "RequestTimeTooSkewed": _CLOCK,
     "RequestExpired": _CLOCK,
-    "InvalidBucketName": ("{bucket!r} cannot be the name of a bucket", "correct checkpoint_store"),
+    "InvalidBucketName": ("{bucket!r} cannot be the name of a bucket", "correct the address"),
 }
 # These pass by themselves; a wrong digest means that bytes were changed on their way.
 _TEMPORARY = {"InvalidDigest", "RequestTimeout", "NoSuchUpload", "IncompleteBody", "InvalidPart"}
@@ -62,7 +62,7 @@ def explain(error: Exception, bucket: str, endpoint: str) -> Exception:  # noqa:
     if code == "NoSuchKey" or (error.status == _NOT_FOUND and not code):
         return ObjectMissing(bucket)
     if (
-        error.status >= _SERVER_FAULT
+        error.status in _SERVER_FAULTS
         or error.status == _TOO_MANY_REQUESTS
         or code in _TEMPORARY
         or code.endswith("LimitExceeded")

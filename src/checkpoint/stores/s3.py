@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from src.checkpoint.manifest import FileRecord
 from src.checkpoint.stores.bucket import ObjectMissing, Report, Tuning
+from src.checkpoint.stores.copies import Held, copy_within
 from src.checkpoint.stores.multipart import Part, check_content, upload_in_parts
 from src.checkpoint.stores.url import StoreUrl
 from src.errors import ConfigError, StoreError
@@ -98,12 +99,12 @@ class S3Bucket:
 
     def upload(self, source: Path, key: str, expected: FileRecord, report: Report) -> None:
         """Puts a file, in parts when it is large."""
-        if self._sha256_of(key) == expected.sha256:
+        service = self._parts(expected.sha256)
+        held = service.held(key)
+        if held is not None and held.record.sha256 == expected.sha256:
             report(expected.bytes)
             return
-        metadata = {_SHA256_KEY: expected.sha256}
         if expected.bytes > self._tuning.part_bytes:
-            service = S3Parts(self._ask, self._pages, self._send, metadata)
             upload_in_parts(
                 service, source, key, expected=expected, tuning=self._tuning, report=report
             )
@@ -111,8 +112,16 @@ class S3Bucket:
         content = source.read_bytes()
         found = FileRecord(len(content), hashlib.sha256(content).hexdigest())
         check_content(source, found, expected)
-        self._put(key, content, Metadata=metadata)
+        self._put(key, content, Metadata={_SHA256_KEY: expected.sha256})
         report(expected.bytes)
+
+    def copy(self, source: str, key: str, expected: FileRecord, report: Report) -> bool:
+        """Makes `key` a copy of `source` without sending bytes."""
+        service = self._parts(expected.sha256)
+        is_there = copy_within(service, source, key, expected=expected, tuning=self._tuning)
+        if is_there:
+            report(expected.bytes)
+        return is_there
 
     def delete(self, keys: Sequence[str]) -> None:
         """Removes objects, one request each: the bulk request needs a checksum OSS refuses."""
@@ -121,7 +130,7 @@ class S3Bucket:
 
     def pending(self, prefix: str) -> Sequence[tuple[str, str]]:
         """Key and id of begun uploads, oldest first."""
-        return S3Parts(self._ask, self._pages, self._send, {}).pending(prefix)
+        return self._parts("").pending(prefix)
 
     def give_up(self, key: str, upload_id: str) -> None:
         """Removes what a begun upload has sent so far."""
@@ -134,13 +143,8 @@ class S3Bucket:
         md5 = hashlib.md5(content, usedforsecurity=False).digest()
         self._send("put_object", md5, Key=key, Body=content, **extra)
 
-    def _sha256_of(self, key: str) -> str | None:
-        """The SHA-256 that was stored with an object; None when there is no object."""
-        try:
-            metadata = self._ask("head_object", Key=key).get("Metadata", {})
-        except ObjectMissing:
-            return None
-        return str(metadata.get(_SHA256_KEY, ""))
+    def _parts(self, sha256: str) -> S3Parts:
+        return S3Parts(self._name, self._ask, self._pages, self._send, {_SHA256_KEY: sha256})
 
     def _pages(self, method: str, token: str, **details: Any) -> Iterator[Mapping[str, Any]]:
         """All pages of an answer; `token` is what the next page is asked for with."""
@@ -187,15 +191,54 @@ class S3Bucket:
 
 
 class S3Parts:
-    """The requests of an upload in parts, see `src.checkpoint.stores.multipart`."""
+    """The requests of an upload in parts and of a copy, see `.multipart` and `.copies`."""
 
     def __init__(
-        self, ask: Request, pages: Request, send: Callable[..., str], metadata: Mapping[str, str]
+        self,
+        bucket: str,
+        ask: Request,
+        pages: Request,
+        send: Callable[..., str],
+        metadata: Mapping[str, str],
     ) -> None:
+        self._bucket = bucket
         self._ask = ask
         self._pages = pages
         self._send = send
         self._metadata = dict(metadata)
+
+    def held(self, key: str) -> Held | None:
+        """What there is under a key."""
+        try:
+            found = self._ask("head_object", Key=key)
+        except ObjectMissing:
+            return None
+        sha256 = str(found.get("Metadata", {}).get(_SHA256_KEY, ""))
+        return Held(FileRecord(int(found["ContentLength"]), sha256), str(found["ETag"]))
+
+    def copy_whole(self, source: str, etag: str, key: str) -> None:
+        """Copies an object; the service takes its metadata along."""
+        original = {"Bucket": self._bucket, "Key": source}
+        self._ask("copy_object", Key=key, CopySource=original, CopySourceIfMatch=etag)
+
+    def remove(self, key: str) -> None:
+        """Deletes an object."""
+        self._ask("delete_object", Key=key)
+
+    def copy_part(
+        self, source: str, etag: str, key: str, upload_id: str, number: int, span: tuple[int, int]
+    ) -> Part:
+        """Makes some bytes of an object a part."""
+        copied = self._ask(
+            "upload_part_copy",
+            Key=key,
+            UploadId=upload_id,
+            PartNumber=number,
+            CopySource={"Bucket": self._bucket, "Key": source},
+            CopySourceIfMatch=etag,
+            CopySourceRange=f"bytes={span[0]}-{span[1]}",
+        )
+        return Part(span[1] - span[0] + 1, str(copied["CopyPartResult"]["ETag"]))
 
     def begin(self, key: str) -> str:
         """Begins an upload; a repeated request leaves an empty one, which rotation gives up."""

@@ -8,7 +8,9 @@ from botocore.exceptions import (
     ClientError,
     NoCredentialsError,
     NoRegionError,
+    ParamValidationError,
     PartialCredentialsError,
+    ProfileNotFound,
 )
 
 from src.checkpoint.stores.bucket import ObjectExists, ObjectMissing
@@ -16,7 +18,7 @@ from src.errors import StoreError
 
 FAULTS = (OSError, BotoCoreError, ClientError, HttpError)
 
-_SERVER_FAULT = 500
+_SERVER_FAULTS = frozenset(range(500, 600)) - {501}  # what is not implemented stays so
 _CREDENTIALS = (
     "s3:// needs an access key",
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or attach a role to this machine",
@@ -29,9 +31,24 @@ _EXPIRED = (
     "S3 refuses the session token: it has expired, or belongs to another key",
     "set a new key and token in the environment and start again",
 )
+# What botocore refuses by itself → what happened, what to do.
+_BEFORE_ASKING: dict[type[BotoCoreError], tuple[str, str]] = {
+    NoCredentialsError: _CREDENTIALS,
+    PartialCredentialsError: _CREDENTIALS,
+    NoRegionError: _REGION,
+    ParamValidationError: (
+        "{bucket!r} cannot be the name of a bucket, which has 3 to 63 lower-case letters, digits "
+        "and hyphens",
+        "correct the address of the store",
+    ),
+    ProfileNotFound: (
+        "AWS_PROFILE names a profile that ~/.aws/config does not hold",
+        "correct AWS_PROFILE, or unset it",
+    ),
+}
 # Error code → what happened, what to do.
 _MEANINGS: dict[str, tuple[str, str]] = {
-    "NoSuchBucket": ("there is no bucket {bucket}", "make it, or correct checkpoint_store"),
+    "NoSuchBucket": ("there is no bucket {bucket}", "make it, or correct the address"),
     "InvalidAccessKeyId": (
         "S3 does not know this access key",
         "check AWS_ACCESS_KEY_ID",
@@ -79,10 +96,9 @@ _TEMPORARY = {
 def explain(error: BaseException, bucket: str) -> Exception:  # noqa: PLR0911  a table with conditions
     """The project's error for one of s3fs's, which wraps botocore's."""
     cause = error.__cause__ or error
-    if isinstance(cause, (NoCredentialsError, PartialCredentialsError)):
-        return StoreError(*_CREDENTIALS)
-    if isinstance(cause, NoRegionError):
-        return StoreError(*(part.format(bucket=bucket) for part in _REGION))
+    for kind, words in _BEFORE_ASKING.items():
+        if isinstance(cause, kind):
+            return StoreError(*(part.format(bucket=bucket) for part in words))
     if not isinstance(cause, ClientError):
         return _temporary(f"the S3 service of bucket {bucket} cannot be reached")
     code = str(cause.response.get("Error", {}).get("Code", ""))
@@ -91,7 +107,7 @@ def explain(error: BaseException, bucket: str) -> Exception:  # noqa: PLR0911  a
         return ObjectExists(bucket)
     if code in _MISSING:
         return ObjectMissing(bucket)
-    if code in _TEMPORARY or status >= _SERVER_FAULT:
+    if code in _TEMPORARY or status in _SERVER_FAULTS:
         return _temporary(f"S3 is busy or failing ({status} {code})")
     if code in _MEANINGS:
         reason, remedy = (part.format(bucket=bucket) for part in _MEANINGS[code])

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from src.monitoring.alert import log_alert
 from src.monitoring.alerts.channels import Channel, open_channels
 from src.monitoring.alerts.limits import Limits
-from src.monitoring.alerts.messages import KINDS, Message
+from src.monitoring.alerts.messages import Message
 from src.monitoring.alerts.sender import Sender
 from src.monitoring.alerts.spool import Spool
 from src.schema.alerts import AlertsConfig
@@ -81,7 +82,7 @@ class Alerts:
         """Tells people of an event. Never raises, and waits for nothing but a small local write.
 
         Args:
-            kind: See `src.monitoring.alerts.messages.KINDS`.
+            kind: See `src.monitoring.alert.KINDS`.
             text: The event in one or two lines, with numbers.
         """
         try:
@@ -106,9 +107,7 @@ class Alerts:
     def _send(self, kind: str, text: str) -> None:
         # A lone surrogate, e.g. from an odd file name, can be written nowhere.
         clean = mask(text.encode("utf-8", errors="replace").decode("utf-8"), self._secrets)
-        known = KINDS.get(kind)
-        level = logging.INFO if known and not known.is_trouble else logging.WARNING
-        logger.log(level, "%s: %s", known.title if known else kind, clean)
+        log_alert(kind, clean)
         if self._spool is None or self._sender is None or kind not in self._kinds:
             return
         with self._lock:

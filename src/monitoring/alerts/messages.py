@@ -6,66 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from src.monitoring.alert import KINDS
+
 PROGRAM = "LinguaBridge"
 """Stands in every message: some group robots accept only messages with an agreed keyword."""
 
 _CUT = "…"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of event.
-
-    Attributes:
-        title: What happened.
-        advice: What the reader should do; empty when there is nothing to do.
-        is_trouble: Whether it is logged as a warning.
-    """
-
-    title: str
-    advice: str = ""
-    is_trouble: bool = True
-
-
-KINDS: dict[str, Kind] = {
-    "started": Kind("training started", is_trouble=False),
-    "epoch": Kind("epoch done", is_trouble=False),
-    "validation_rising": Kind(
-        "validation loss is rising",
-        "The best weights so far are kept in best/. If it goes on, stop the run or set "
-        "early_stopping_patience.",
-    ),
-    "spike": Kind("loss spike", "Nothing yet: the run watches it. Look at curves.html if it goes."),
-    "non_finite": Kind(
-        "loss or gradients are not finite",
-        "The step was skipped. If it comes again, lower learning_rate.",
-    ),
-    "rollback": Kind(
-        "rolled back to an earlier checkpoint",
-        "It goes on with a lower learning rate. Look at curves.html whether it recovers.",
-    ),
-    "notice": Kind(
-        "the machine is being taken away",
-        "Nothing if `run` rents the machines; else start it again on another one: it resumes.",
-    ),
-    "resumed": Kind("training goes on", is_trouble=False),
-    "restarted": Kind(
-        "training crashed and starts again",
-        "Nothing, unless it comes again and again.",
-    ),
-    "budget": Kind("budget", "Raise cloud.budget to go on, or let it end here."),
-    "save_failed": Kind(
-        "a checkpoint could not be saved",
-        "Look at once: free disk space, or check the checkpoint store and its key.",
-    ),
-    "low_gpu": Kind(
-        "the GPU idles",
-        "Raise batch_size or dataloader_num_workers; `run.py monitor` shows what it waits for.",
-    ),
-    "finished": Kind("training finished", is_trouble=False),
-    "failed": Kind("training failed", "Read the end of its log, mend the cause, start it again."),
-    "test": Kind("test message", "Nothing: alerts reach you.", is_trouble=False),
-}
 
 
 @dataclass(frozen=True)
@@ -74,7 +20,7 @@ class Message:
 
     Attributes:
         run: How people call the run.
-        kind: A key of `KINDS`; others are shown as they are.
+        kind: A key of `src.monitoring.alert.KINDS`; others are shown as they are.
         text: The event in numbers.
         created_at: Seconds since 1970.
         held_back: Earlier messages of this kind that were not sent.

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote, quote_plus, urlsplit
 
 from src.monitoring.alerts.channels.channel import DeliveryFailed
@@ -25,21 +25,39 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class DingTalk:
-    """A group robot; with a secret, each address carries a signature of the time."""
+class ChatRobot:
+    """What the four have in common: a token, a place, and text that is posted there as JSON.
+
+    Attributes:
+        token: Or the whole webhook address, as the service shows it.
+        base_url: Used with a bare token.
+        timeout_seconds: Longest wait for an answer.
+        secret: Signs messages, where the service checks signatures; None: this one does not.
+        clock: Seconds since 1970.
+    """
 
     token: Secret
-    secret: Secret | None
     base_url: str
     timeout_seconds: float
+    secret: Secret | None = None
     clock: Clock = time.time
-    name: str = "dingtalk"
-    longest_bytes: int = 18_000
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Token and signing secret."""
         return (self.token,) if self.secret is None else (self.token, self.secret)
+
+    def post(self, url: str, content: object) -> Answer:
+        """The service's answer, whatever it says."""
+        return post_json(url, content, timeout_seconds=self.timeout_seconds)
+
+
+@dataclass(frozen=True)
+class DingTalk(ChatRobot):
+    """A group robot; with a secret, each address carries a signature of the time."""
+
+    name: str = "dingtalk"
+    longest_bytes: int = 18_000
 
     def send(self, title: str, body: str) -> None:
         """Delivers one message.
@@ -54,25 +72,16 @@ class DingTalk:
             secret = self.secret.reveal()
             sign = _sign(key=secret, text=f"{stamp}\n{secret}")
             url += f"&timestamp={stamp}&sign={quote_plus(sign)}"
-        content = {"msgtype": "text", "text": {"content": f"{title}\n{body}"}}
-        answer = post_json(url, content, timeout_seconds=self.timeout_seconds)
+        answer = self.post(url, {"msgtype": "text", "text": {"content": f"{title}\n{body}"}})
         _require_zero(answer, "errcode", "errmsg", _DINGTALK_TOO_FAST)
 
 
 @dataclass(frozen=True)
-class WeCom:
-    """A group robot."""
+class WeCom(ChatRobot):
+    """A group robot; it knows no signatures."""
 
-    token: Secret
-    base_url: str
-    timeout_seconds: float
     name: str = "wecom"
     longest_bytes: int = 2048
-
-    @property
-    def secrets(self) -> tuple[Secret, ...]:
-        """The key."""
-        return (self.token,)
 
     def send(self, title: str, body: str) -> None:
         """Delivers one message.
@@ -81,30 +90,17 @@ class WeCom:
             DeliveryFailed: It did not get through.
         """
         base, key = _token_of(self.token, self.base_url, in_query="key")
-        answer = post_json(
-            f"{base}/cgi-bin/webhook/send?key={quote(key, safe='')}",
-            {"msgtype": "text", "text": {"content": f"{title}\n{body}"}},
-            timeout_seconds=self.timeout_seconds,
-        )
+        url = f"{base}/cgi-bin/webhook/send?key={quote(key, safe='')}"
+        answer = self.post(url, {"msgtype": "text", "text": {"content": f"{title}\n{body}"}})
         _require_zero(answer, "errcode", "errmsg", _WECOM_TOO_FAST)
 
 
 @dataclass(frozen=True)
-class Feishu:
+class Feishu(ChatRobot):
     """A custom bot of Feishu or Lark; with a secret, each message carries a signature."""
 
-    token: Secret
-    secret: Secret | None
-    base_url: str
-    timeout_seconds: float
-    clock: Clock = time.time
     name: str = "feishu"
     longest_bytes: int = 18_000
-
-    @property
-    def secrets(self) -> tuple[Secret, ...]:
-        """Token and signing secret."""
-        return (self.token,) if self.secret is None else (self.token, self.secret)
 
     def send(self, title: str, body: str) -> None:
         """Delivers one message.
@@ -119,26 +115,17 @@ class Feishu:
             # Here time and secret are the key, and nothing is what is signed.
             content["timestamp"] = stamp
             content["sign"] = _sign(key=f"{stamp}\n{self.secret.reveal()}", text="")
-        url = f"{base}/open-apis/bot/v2/hook/{quote(token, safe='')}"
-        answer = post_json(url, content, timeout_seconds=self.timeout_seconds)
+        answer = self.post(f"{base}/open-apis/bot/v2/hook/{quote(token, safe='')}", content)
         _require_zero(answer, "code", "msg", _FEISHU_TOO_FAST)
 
 
 @dataclass(frozen=True)
-class Telegram:
-    """A bot that writes into one chat."""
+class Telegram(ChatRobot):
+    """A bot that writes into one chat; it knows no signatures."""
 
-    token: Secret
-    chat_id: str
-    base_url: str
-    timeout_seconds: float
+    chat_id: str = field(kw_only=True)
     name: str = "telegram"
     longest_bytes: int = 4096  # the limit is 4096 characters, which are at least as many bytes
-
-    @property
-    def secrets(self) -> tuple[Secret, ...]:
-        """The bot's token."""
-        return (self.token,)
 
     def send(self, title: str, body: str) -> None:
         """Delivers one message.
@@ -146,10 +133,9 @@ class Telegram:
         Raises:
             DeliveryFailed: It did not get through.
         """
-        answer = post_json(
+        answer = self.post(
             f"{self.base_url}/bot{quote(self.token.reveal(), safe=':')}/sendMessage",
             {"chat_id": self.chat_id, "text": f"{title}\n{body}"},
-            timeout_seconds=self.timeout_seconds,
         )
         content = answer.content
         if content.get("ok") is True:
