@@ -6,10 +6,12 @@ Counted, not timed, over one epoch of the real corpus in both directions, at the
 pairs per forward pass:
 
     ours               length-sorted windows, micro-batches padded to their longest
+    packed             packing: true; the random pairs of a step dealt out to rows of at most
+                       max_seq_length tokens, micro-batches padded to their longest row
     longest_random     random pairs, padded to the longest of the batch (dynamic padding)
     maximum            every pair padded to max_seq_length
-    packed_next_fit    pairs one after another into rows of 2,048 tokens, a new row when one
-                       does not fit; computed, since attention would have to be told the borders
+    packed_next_fit    random pairs one after another into rows of max_seq_length tokens, a new
+                       row when one does not fit; computed on the lengths alone
 """
 
 from __future__ import annotations
@@ -21,18 +23,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import store_result
+from benchmarks.harness import print_stored, store_result
 from benchmarks.tokenise import shared_data, write_text
 from src.tokens.cache import TokenCache
 from src.tokens.stream import StreamingDataset
 from src.tokens.tokenizer import load_tokenizer
 from src.tokens.write_cache import write_token_cache
 
-PACKED_WIDTH = 2048
 DIRECTIONS = ("en-zh", "zh-en")
 
 
-def open_stream(folder: Path, options: argparse.Namespace, batch_size: int) -> StreamingDataset:
+def open_stream(
+    folder: Path, options: argparse.Namespace, batch_size: int, *, packing: bool = False
+) -> StreamingDataset:
     return StreamingDataset(
         TokenCache.open(folder / "tokens").split("train"),
         load_tokenizer(str(shared_data() / "qwen_tokenizer")),
@@ -42,6 +45,7 @@ def open_stream(folder: Path, options: argparse.Namespace, batch_size: int) -> S
         global_batch_size=options.global_batch,
         batch_size=batch_size,
         seed=1,
+        packing=packing,
         num_epochs=1,
     )
 
@@ -61,7 +65,16 @@ def padded_to_longest(lengths: NDArray[np.int64], batch: int) -> float:
     return float(lengths.sum() / sum(len(group) * int(group.max()) for group in groups))
 
 
-def packed(lengths: NDArray[np.int64], width: int) -> float:
+def useful_share(stream: StreamingDataset) -> tuple[int, float]:
+    """Real tokens of an epoch, and their share of the computed ones."""
+    real = computed = 0
+    for step in stream:
+        real += step["real_tokens"]
+        computed += step["padded_tokens"]
+    return real, real / computed
+
+
+def next_fit(lengths: NDArray[np.int64], width: int) -> float:
     rows, filled = 1, 0
     for length in lengths.tolist():
         if filled + length > width:
@@ -78,19 +91,18 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         tokenizer=tokenizer,
         text_fingerprint="0" * 64,
     )
-    real = computed = 0
-    for step in open_stream(folder, options, options.batch):
-        real += step["real_tokens"]
-        computed += step["padded_tokens"]
+    real, ours = useful_share(open_stream(folder, options, options.batch))
+    _, packed = useful_share(open_stream(folder, options, options.batch, packing=True))
     lengths = sequence_lengths(open_stream(folder, options, 1))
     if lengths.sum() != real:
         raise SystemExit(f"{real} tokens in steps, {lengths.sum()} in sequences")
     random = np.random.default_rng(0).permutation(lengths)
     found = {
-        "ours": real / computed,
+        "ours": ours,
+        "packed": packed,
         "longest_random": padded_to_longest(random, options.batch),
         "maximum": density(lengths, np.full_like(lengths, options.max_seq_length)),
-        "packed_next_fit": packed(random, PACKED_WIDTH),
+        "packed_next_fit": next_fit(random, options.max_seq_length),
     }
     ratios = {f"ours_over_{name}": found["ours"] / found[name] for name in list(found)[1:]}
     return {
@@ -121,9 +133,7 @@ def main() -> None:
         results=results,
         packages=["numpy"],
     )
-    for name, value in results.items():
-        print(f"{name:40} {value}")
-    print(f"stored {path}")
+    print_stored(results, path)
 
 
 if __name__ == "__main__":

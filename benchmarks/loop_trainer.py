@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import store_result, summarise
+from benchmarks.harness import print_stored, store_result, summarise
 
 VOCAB_SIZE = 151_936
 KINDS = ("ours", "paddlenlp_trainer")
@@ -239,9 +239,7 @@ def main() -> None:
         results=results,
         packages=["paddlepaddle", "paddlenlp"],
     )
-    for name, summary in results.items():
-        print(f"{name:44} {summary}")
-    print(f"stored {path}")
+    print_stored(results, path)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 from src.environment import prepare_environment
@@ -23,3 +24,18 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)
 settings.register_profile("explore", deadline=None, max_examples=1_000)
 settings.load_profile("reproducible")
+
+
+def pytest_runtest_setup(item):
+    """`pytest -m gpu` says what a machine lacks, instead of failing for want of it."""
+    marker = item.get_closest_marker("gpu")
+    if marker is None:
+        return
+    import paddle
+
+    needed = marker.args[0] if marker.args else 1
+    has_cuda = paddle.device.is_compiled_with_cuda()
+    found = paddle.device.cuda.device_count() if has_cuda else 0
+    if found < needed:
+        build = "" if has_cuda else ", and this Paddle is built without CUDA"
+        pytest.skip(f"needs {needed} GPU{'s' * (needed > 1)}, this machine has {found}{build}")

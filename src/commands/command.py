@@ -54,7 +54,7 @@ def json_argument(parser: argparse.ArgumentParser) -> None:
 
 def positive(text: str) -> int:
     """An argument that is a number from 1 on."""
-    value = int(text)
+    value = int(text) if text.isascii() and text.isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value

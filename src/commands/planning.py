@@ -234,7 +234,8 @@ def _simulation_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="TRACE",
         help="instead of a plan: cost and time of spot policies on these traces, one CSV of rows "
-        "`milliseconds,instances` per zone; without any, on generated ones",
+        "`time,instances` per zone, in whole seconds or hours with a point; without any, on "
+        "generated ones",
     )
     replay.add_argument(
         "--work-hours", type=_positive_number, default=72.0, metavar="H",

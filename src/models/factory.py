@@ -9,26 +9,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import paddle
-from paddle import Tensor
+from paddle import Tensor, nn
 from paddlenlp.transformers import Qwen2Config, Qwen2ForCausalLM
 
 from src.checkpoint.format import HostTensor
 from src.errors import ModelError
+from src.models.borders import Borders, border_arguments
+from src.models.description import cut_config, model_settings
 from src.models.hub import (
     ADAPTER_FILE,
     CONFIG_FILE,
     find_model_folder,
     is_adapter,
-    read_json,
     weight_files,
 )
 from src.models.layout import host_arrays, named_weights, read_weights, set_tensors
 from src.models.lora import adapter_scaling, add_lora, merge_adapter, require_base
 from src.models.norm import RMSNorm
 from src.models.quantize import quantize_base
+from src.models.split import find_split, split_settings
+from src.models.split_on_cpu import adapt_to_cpu
 from src.schema import ArchitectureConfig, TrainerConfig
 from src.schema.model_sizes import find_model_size, known_names
 from src.units import format_bytes, format_count
@@ -39,52 +42,45 @@ FloatType: TypeAlias = Literal["float32", "float16", "bfloat16"]
 Model: TypeAlias = Qwen2ForCausalLM
 """The model type that the rest of the house handles; only this room knows what it is."""
 
+
 _ROTARY_POSITIONS = 4096
-_DEFAULT_ROTARY_BASE = 10_000.0
-_PUBLISHED_KEYS = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "hidden_act",
-    "max_position_embeddings",
-    "initializer_range",
-    "rms_norm_eps",
-    "rope_theta",
-    "tie_word_embeddings",
-    "attention_dropout",
-    "bos_token_id",
-    "eos_token_id",
-)
 
 
-def build_model(architecture: ArchitectureConfig, *, vocab_size: int, seed: int) -> Model:
+def build_model(
+    architecture: ArchitectureConfig, *, vocab_size: int, seed: int, tensor_parallel: int = 1
+) -> Model:
     """A new model with random weights; the same seed gives the same weights on every rank.
 
     Args:
         architecture: Sizes.
         vocab_size: Rows of the embedding matrix: highest token id + 1.
         seed: Seed of the initial weights.
+        tensor_parallel: Devices that the model is cut over; it has the weights of one that is not.
     """
-    paddle.seed(seed)
-    config = Qwen2Config(
+    settings = dict(
         vocab_size=vocab_size,
         max_position_embeddings=_ROTARY_POSITIONS,
         bos_token_id=None,
         eos_token_id=None,  # the tokenizer knows; see the published config.json
         **architecture.model_dump(),
     )
-    return _finish(Qwen2ForCausalLM(config))
+    config = cut_config(settings, tensor_parallel)
+    paddle.seed(seed)
+    model = _finish(Qwen2ForCausalLM(Qwen2Config(**settings)))
+    if tensor_parallel == 1:
+        return model
+    part = Qwen2ForCausalLM(config)
+    set_weights(part, weight_arrays(model), source="the new model")
+    return _finish(part)
 
 
-def load_model(name: str, *, dtype: FloatType = "float32") -> Model:
+def load_model(name: str, *, dtype: FloatType = "float32", tensor_parallel: int = 1) -> Model:
     """Reads a model folder in Hugging Face layout, or downloads a PaddleNLP name.
 
     Args:
         name: Folder, or a name such as "Qwen/Qwen2.5-0.5B".
         dtype: Type of the weights in memory, e.g. "float32" or "bfloat16".
+        tensor_parallel: Devices that the model is cut over.
 
     Raises:
         ModelError: If files are missing, are not a Qwen2 model or do not fit its configuration,
@@ -92,12 +88,12 @@ def load_model(name: str, *, dtype: FloatType = "float32") -> Model:
     """
     folder = find_model_folder(name)
     if folder is None:
-        return _finish(_download(name, dtype))
-    settings = _model_settings(folder / CONFIG_FILE)
+        return _finish(_download(name, dtype, **split_settings(tensor_parallel)))
+    config = cut_config(model_settings(folder / CONFIG_FILE), tensor_parallel)
     previous = paddle.get_default_dtype()
     paddle.set_default_dtype(dtype)
     try:
-        model = Qwen2ForCausalLM(Qwen2Config(**settings))
+        model = Qwen2ForCausalLM(config)
     finally:
         paddle.set_default_dtype(previous)
     set_weights(model, _folder_weights(folder), source=str(folder))
@@ -127,8 +123,15 @@ def make_model(section: TrainerConfig, *, vocab_size: int) -> Model:
         ModelError: If the tokenizer has ids that the model's vocabulary lacks.
     """
     if section.architecture is not None:
-        return build_model(section.architecture, vocab_size=vocab_size, seed=section.seed)
-    model = load_model(section.model_name, dtype=_loaded_dtype(section))
+        return build_model(
+            section.architecture,
+            vocab_size=vocab_size,
+            seed=section.seed,
+            tensor_parallel=section.tensor_parallel,
+        )
+    model = load_model(
+        section.model_name, dtype=_loaded_dtype(section), tensor_parallel=section.tensor_parallel
+    )
     require_vocabulary(model, vocab_size=vocab_size, name=section.model_name)
     if section.quantization != "none":
         quantize_base(model, section.quantization)
@@ -151,9 +154,17 @@ def require_vocabulary(model: Model, *, vocab_size: int, name: str) -> None:
         )
 
 
-def hidden_states(model: Model, input_ids: Tensor) -> Tensor:
-    """Last hidden states `[B, T, D]` for token ids `[B, T]`, causal, right padding unseen."""
-    output = model.qwen2(input_ids, use_cache=False, return_dict=True)
+def hidden_states(model: Model, input_ids: Tensor, borders: Borders | None = None) -> Tensor:
+    """Last hidden states `[B, T, D]` for token ids `[B, T]`, causal, right padding unseen.
+
+    Args:
+        model: The model.
+        input_ids: `[B, T]`.
+        borders: Of the sequences in each row. None: a row is one sequence.
+    """
+    output = model.qwen2(
+        input_ids, **border_arguments(model, borders), use_cache=False, return_dict=True
+    )
     states: Tensor = output.last_hidden_state
     return states
 
@@ -209,6 +220,11 @@ def output_projection(model: Model) -> tuple[Tensor, bool]:
     return model.lm_head.weight, bool(model.lm_head.transpose_y)
 
 
+def decoder_layers(model: Model) -> tuple[nn.Layer, list[nn.Layer]]:
+    """The model up to its last hidden states, and the layers that run within it, in order."""
+    return model.qwen2, list(model.qwen2.layers)
+
+
 def logits(model: Model, hidden: Tensor) -> Tensor:
     """Logits `[..., V]` of hidden states `[..., D]`."""
     weight, is_rows = output_projection(model)
@@ -234,43 +250,9 @@ def set_weights(model: Model, weights: Mapping[str, HostTensor], *, source: str)
         ModelError: If a name is missing or unknown, or a shape differs.
     """
     ignored = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
-    set_tensors(named_weights(model), weights, source=source, ignored=ignored)
-
-
-def published_config(model: Model) -> dict[str, object]:
-    """The content of `config.json`, as `transformers` and PaddleNLP read it."""
-    values = {key: getattr(model.config, key) for key in _PUBLISHED_KEYS}
-    return {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **values}
-
-
-def _model_settings(path: Path) -> dict[str, Any]:
-    """What PaddleNLP needs of a model's config.json, old and new spelling.
-
-    Raises:
-        ModelError: If it describes something that PaddleNLP's Qwen2 would compute otherwise.
-    """
-    settings = read_json(path)
-    if settings.get("model_type") != "qwen2":
-        raise ModelError(
-            f"{path} says model_type={settings.get('model_type')!r}; "
-            "only qwen2 models are supported"
-        )
-    # transformers 5 keeps the rotary base inside rope_parameters, older versions beside it.
-    rotary = settings.get("rope_parameters") or settings.get("rope_scaling") or {}
-    kind = rotary.get("rope_type", rotary.get("type", "default"))
-    if kind != "default":
-        raise ModelError(
-            f"{path} scales its positions (rope_type={kind!r}); only unscaled rotary positions "
-            "are supported, use the model as it was published"
-        )
-    if settings.get("use_sliding_window"):
-        raise ModelError(
-            f"{path} says use_sliding_window=true; only full attention is supported, use the "
-            "model as it was published"
-        )
-    base = rotary.get("rope_theta", settings.get("rope_theta", _DEFAULT_ROTARY_BASE))
-    known = {key: settings[key] for key in _PUBLISHED_KEYS if key in settings}
-    return {**known, "rope_theta": base}
+    split = find_split(model)
+    part = None if split is None else split.part
+    set_tensors(named_weights(model), weights, source=source, ignored=ignored, part=part)
 
 
 def _folder_weights(folder: Path) -> dict[str, HostTensor]:
@@ -292,6 +274,7 @@ def _loaded_dtype(section: TrainerConfig) -> FloatType:
 
 def _finish(model: Model) -> Model:
     """On CPU, replaces the normalisation layers by the fast ones (same parameters and names)."""
+    adapt_to_cpu(model)
     if paddle.device.is_compiled_with_cuda():
         return model
     for layer in model.qwen2.layers:
@@ -302,9 +285,9 @@ def _finish(model: Model) -> Model:
     return model
 
 
-def _download(name: str, dtype: FloatType) -> Model:
+def _download(name: str, dtype: FloatType, **split: int) -> Model:
     try:
-        return Qwen2ForCausalLM.from_pretrained(name, dtype=dtype, convert_from_torch=True)
+        return Qwen2ForCausalLM.from_pretrained(name, dtype=dtype, convert_from_torch=True, **split)
     except Exception as error:  # PaddleNLP raises whatever its download client raises
         reason = str(error).splitlines()[0] if str(error) else "no text"
         raise ModelError(

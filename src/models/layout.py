@@ -6,9 +6,9 @@ adapter's matrices are named and laid out as the `peft` library does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import paddle
@@ -17,6 +17,9 @@ from paddle import Tensor, nn
 
 from src.checkpoint.format import HostTensor, read_tensors
 from src.errors import ModelError
+
+TakePart: TypeAlias = Callable[[str, NDArray[Any]], NDArray[Any]]
+"""Given a name in files and a whole array in memory layout, the part that this device holds."""
 
 _FILE_PREFIX = "model."
 _MEMORY_PREFIX = "qwen2."
@@ -51,6 +54,7 @@ def set_tensors(
     *,
     source: str,
     ignored: Collection[str] = (),
+    part: TakePart | None = None,
 ) -> None:
     """Copies arrays into the tensors of the same names.
 
@@ -59,6 +63,7 @@ def set_tensors(
         arrays: What a file holds.
         source: Where they come from, for messages.
         ignored: Names that a file may hold and the model does not need.
+        part: Takes this device's part of a whole array in memory layout. None: it holds whole ones.
 
     Raises:
         ModelError: If a name is missing or unknown, or a shape differs.
@@ -72,6 +77,8 @@ def set_tensors(
         )
     for name, tensor in tensors.items():
         array = file_layout(name, arrays[name].data)
+        if part is not None:
+            array = part(name, array)
         if list(array.shape) != list(tensor.shape):
             needed = list(reversed(tensor.shape)) if _is_transposed(name) else list(tensor.shape)
             raise ModelError(

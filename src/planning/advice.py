@@ -109,6 +109,10 @@ def _is_allowed(section: TrainerConfig, machine: Machine) -> bool:
     is_low = section.fp16 or section.bf16
     if section.quantization != "none" and not (is_low and section.fp16_opt_level == "O2"):
         return False
+    if section.quantization != "none" and section.sharding == len(_SHARDING) - 1:
+        return False
+    if section.tensor_parallel > 1 and (section.sharding or section.lora is not None):
+        return False
     return precision_problem(section, machine) is None and not (section.sharding and section.fp16)
 
 

@@ -133,8 +133,11 @@ def read_catalogue(path: Path) -> Catalogue:
             f"price file {path} does not exist; restore it from the repository, or name another "
             "with --prices"
         ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"price file {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"price file {path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"price file {path} is no YAML in UTF-8: {problem}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"price file {path} is not of the form of src/planning/instances.yaml: {error!r}"

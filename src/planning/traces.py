@@ -62,8 +62,12 @@ def read_trace(path: Path) -> Trace:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise DataError(f"trace {path} does not exist; give a CSV of `time,instances`") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"trace {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise DataError(f"trace {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"trace {path} is no text in UTF-8; give a CSV of `time,instances`"
+        ) from error
     times: list[float] = []
     counts: list[int] = []
     for number, row in enumerate(csv.reader(text.splitlines()), start=1):

@@ -22,7 +22,8 @@ class EvaluationConfig(Section):
     """Longest translation, in tokens."""
     preserve: bool = True
     """Whether a translation that loses placeholders, markup or numbers of its source is searched
-    for again, and placeholders and markup put back at last by translating around them."""
+    for again; placeholders, markup and long numbers are put back at last by translating around
+    them, and what is still lost is warned of."""
     comet_model: str | None = None
     """A COMET model on this machine: model.ckpt or its folder. null leaves COMET out."""
     comet_python: str | None = None

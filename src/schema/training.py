@@ -24,6 +24,7 @@ OptimizerName = Literal[
     "momentum",
     "sgd",
 ]
+_WEIGHTS = 3  # the stage of sharding that spreads them
 MASTER_WEIGHT_OPTIMIZERS = ("adamw", "adam", "lamb", "momentum", "sgd")
 """Those that Paddle lets keep float32 master copies of low-precision weights."""
 
@@ -126,8 +127,8 @@ class TrainerConfig(Section):
     max_steps: PositiveInt | None = None
     """Stops after this many optimizer steps, even within an epoch. null: num_epochs decides."""
     batch_size: PositiveInt = 16
-    """Sentence pairs per device per forward pass. Halve it first when memory runs out, and double
-    gradient_accumulation_steps."""
+    """Sentence pairs per device per forward pass; rows of several pairs with packing. Halve it
+    first when memory runs out, and double gradient_accumulation_steps."""
     gradient_accumulation_steps: PositiveInt = 1
     """Forward passes per optimizer step and device."""
     global_batch_size: PositiveInt | None = None
@@ -157,6 +158,10 @@ class TrainerConfig(Section):
     """Gradients are scaled down to this global norm; 0 switches clipping off."""
     max_seq_length: PositiveInt = 384
     """Tokens of prompt, source and target together; longer pairs are left out and counted."""
+    packing: bool = False
+    """Puts several pairs into one row of at most max_seq_length tokens, each seeing itself alone.
+    A step's pairs are then a random draw; without packing they are of nearly equal length, which
+    pads as little and computes less attention. Pays where global_batch_size fills many rows."""
     fp16: bool = False
     """Mixed precision in float16 with loss scaling. Needs a GPU."""
     bf16: bool = False
@@ -167,10 +172,14 @@ class TrainerConfig(Section):
     """Recomputes activations in the backward pass: about 30 % slower, far less memory."""
     sharding: Literal[0, 1, 2, 3] = 0
     """What is spread over devices instead of kept on each: 1 the optimizer's state, 2 gradients
-    too. 0: nothing. 1 gives the same weights as 0 bit for bit and costs one more exchange of the
-    weights per step; 2 exchanges gradients at every forward pass. 3 is refused."""
+    too, 3 weights too, also those that lora freezes. 0: nothing. 1 gives the same weights as 0 bit
+    for bit and costs one more exchange of the weights per step; 2 exchanges gradients at every
+    forward pass, 3 also weights, before each layer forward and backward; every device builds the
+    whole model once before it keeps its share."""
     tensor_parallel: PositiveInt = 1
-    """Devices that compute one forward pass together; only 1, each by itself, is available."""
+    """Neighbouring devices that compute one forward pass together, each with a part of every layer;
+    it divides the model's heads and the number of devices. They exchange twice per layer, so they
+    should be in one machine. 1: each device computes by itself."""
     dataloader_num_workers: NonNegativeInt = 0
     """Processes that prepare batches; 0 prepares them in the training process."""
     save_steps: PositiveInt | Literal["auto"] = 1000
@@ -237,6 +246,7 @@ class TrainerConfig(Section):
                 "gradient to measure; set sharding to 0 or 1, or noise_scale=false",
             ),
             *self._adapter_problems(),
+            *self._split_problems(),
         ]
         found = [text for is_wrong, text in problems if is_wrong]
         if found:
@@ -267,6 +277,34 @@ class TrainerConfig(Section):
                 and self.optimizer not in MASTER_WEIGHT_OPTIMIZERS,
                 f"optimizer={self.optimizer} keeps no float32 copies of the weights, which "
                 f"fp16_opt_level=O2 needs; choose {', '.join(MASTER_WEIGHT_OPTIMIZERS)}, or O1",
+            ),
+        ]
+
+    def _split_problems(self) -> list[tuple[bool, str]]:
+        degree = self.tensor_parallel
+        rivals = (
+            (self.sharding > 0, f"sharding={self.sharding}", "parts of layers are not shared out"),
+            (self.lora is not None, "lora", "adapters are not cut"),
+            (self.fp16, "fp16=true", "the loss scale is not shared between devices; bf16 has none"),
+            (self.optimizer == "lamb", "optimizer=lamb", "it needs the norms of whole weights"),
+            (
+                self.health.noise_scale,
+                "health.noise_scale=true",
+                "no device holds a whole gradient to measure",
+            ),
+        )
+        return [
+            (
+                self.sharding == _WEIGHTS and self.quantization != "none",
+                f"sharding=3 and quantization={self.quantization}: weights in low bits stay on "
+                "every device; set sharding=2, or quantization=none",
+            ),
+            *(
+                (
+                    degree > 1 and is_set,
+                    f"tensor_parallel={degree} and {name} do not go together: {why}; keep one",
+                )
+                for is_set, name, why in rivals
             ),
         ]
 

@@ -88,20 +88,33 @@ class Collator:
                     parts.append(begin + np.flatnonzero(lengths > room))
         return [np.concatenate(parts) for parts in found]
 
-    def micro_batches(self, located: Located, sizes: Sequence[int]) -> list[MicroBatch]:
-        """Cuts items into consecutive micro-batches of these sizes.
+    def micro_batches(
+        self,
+        located: Located,
+        sizes: Sequence[int],
+        packed: Sequence[IntArray] | None = None,
+    ) -> list[MicroBatch]:
+        """Cuts items into consecutive micro-batches.
+
+        Args:
+            located: The items, N of them.
+            sizes: Items in each micro-batch.
+            packed: For each micro-batch, how many items lie in each of its rows `[B]`. None: one.
 
         Returns:
             Dicts of int64 arrays: `input_ids` `[B, T]`, right-padded; `target_positions` `[P]`,
             the flat positions `b * T + t` from which a counted token is predicted; `labels`
-            `[P]`, those tokens; `directions` `[B]`, indices into the language pairs. Where the
-            split has records, also `records`, uint8 `[P, record_bytes]`.
+            `[P]`, those tokens; `directions` `[N]`, indices into the language pairs. Where the
+            split has records, also `records`, uint8 `[P, record_bytes]`. If rows are packed, also
+            `position_ids` `[B, T]`, positions within the own item, and `sequence_ends` `[B, T]`,
+            the position in the row where the own item has ended; padding is an item by itself.
         """
         sequences = self._join(located)
         batches, begin = [], 0
-        for size in sizes:
+        for number, size in enumerate(sizes):
             part = slice(begin, begin + size)
-            batches.append(_pad(sequences, part, self._pad_id))
+            counts = None if packed is None else packed[number]
+            batches.append(_lay_out(sequences, part, counts, self._pad_id))
             if self._split.records is not None:
                 batches[-1][RECORDS] = self._split.records.read(
                     located.rows[part], located.ways[part], located.target_lengths[part]
@@ -186,17 +199,35 @@ def _place(ids: IntArray, begins: IntArray, part: Sequence[int]) -> None:
         ids[begins[:, None] + np.arange(len(part))] = np.array(part, dtype=np.int64)
 
 
-def _pad(sequences: _Sequences, rows: slice, pad_id: int) -> MicroBatch:
-    begins, lengths = sequences.begins[rows], sequences.lengths[rows]
-    longest = int(lengths.max())
-    row_begins = np.arange(len(lengths), dtype=np.int64) * longest
-    flat: NDArray[Any] = np.full(len(lengths) * longest, pad_id, dtype=np.int64)  # [B * T]
-    flat[spans(row_begins, lengths)] = sequences.ids[begins[0] : begins[-1] + lengths[-1]]
-    before_target = sequences.target_begins[rows] - begins
-    positions = spans(row_begins + before_target - 1, lengths - before_target)
-    return {
-        "input_ids": flat.reshape(len(lengths), longest),  # [B, T]
+def _lay_out(
+    sequences: _Sequences, part: slice, counts: IntArray | None, pad_id: int
+) -> MicroBatch:
+    """Copies a stretch of sequences into padded rows; `counts` of them in each, None: one."""
+    begins, lengths = sequences.begins[part], sequences.lengths[part]
+    in_row = np.ones_like(lengths) if counts is None else counts
+    first = np.cumsum(in_row) - in_row  # of each row's sequences
+    widths = np.add.reduceat(lengths, first)
+    longest = int(widths.max())
+    # Where each sequence begins: within its row, and among all positions.
+    before = begins - np.repeat(begins[first], in_row)
+    places = np.repeat(np.arange(len(widths), dtype=np.int64) * longest, in_row) + before
+    flat: NDArray[Any] = np.full(len(widths) * longest, pad_id, dtype=np.int64)  # [B * T]
+    held = spans(places, lengths)
+    flat[held] = sequences.ids[begins[0] : begins[-1] + lengths[-1]]
+    before_target = sequences.target_begins[part] - begins
+    positions = spans(places + before_target - 1, lengths - before_target)
+    shape = (len(widths), longest)
+    micro_batch = {
+        "input_ids": flat.reshape(shape),
         "target_positions": positions,
         "labels": flat[positions + 1],
-        "directions": sequences.ways[rows].copy(),
+        "directions": sequences.ways[part].copy(),
     }
+    if counts is None:
+        return micro_batch
+    position_ids = np.zeros_like(flat)
+    position_ids[held] = spans(np.zeros_like(lengths), lengths)
+    ends = np.tile(np.arange(1, longest + 1, dtype=np.int64), len(widths))
+    ends[held] = np.repeat(before + lengths, lengths)
+    borders = {"position_ids": position_ids.reshape(shape), "sequence_ends": ends.reshape(shape)}
+    return {**micro_batch, **borders}

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled, inlined
+from src.compiled import compiled, compiled_part, inlined
 from src.tokens.columns import IdArray
 from src.tokens.pieces import ASCII_END, Bytes, decode_character
 
@@ -76,7 +76,7 @@ def pair_table(left: IdArray, right: IdArray) -> NDArray[np.uint64]:
     return pairs
 
 
-@compiled
+@compiled_part
 def merge_piece(  # noqa: PLR0917  a tuple of arrays would be slower
     starts: NDArray[np.int32],
     pairs: NDArray[np.uint64],

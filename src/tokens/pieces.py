@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled, inlined
+from src.compiled import compiled, compiled_part, inlined
 from src.tokens.characters import LETTER, NUMBER, SPACE
 from src.tokens.columns import IntArray
 
@@ -31,7 +31,7 @@ _LONG_S = (0xC5, 0xBF)  # ſ, the one character beyond ASCII that is an s where 
 _COMMON_HAN = (0xE4, 0xE9)  # first bytes of U+4000 to U+9FFF
 
 
-@compiled
+@compiled_part
 def decode_character(data: Bytes, at: int) -> tuple[int, int]:
     """The code point whose bytes begin at `at`, and how many they are."""
     first = int(data[at])
@@ -107,7 +107,7 @@ def survey(
     return marks, rare
 
 
-@compiled
+@compiled_part
 def _contraction(data: Bytes, at: int, end: int) -> int:
     """Bytes of the letters behind an apostrophe that make a contraction; 0 if they make none."""
     if at >= end:
@@ -136,7 +136,7 @@ def _is_line_end(code: int) -> bool:
     return code == _LINE_FEED or code == _CARRIAGE_RETURN  # noqa: PLR1714  compiled faster
 
 
-@compiled
+@compiled_part
 def _letters_end(data: Bytes, at: int, end: int, classes: Bytes) -> int:
     while at < end:
         code, width = decode_character(data, at)
@@ -146,7 +146,7 @@ def _letters_end(data: Bytes, at: int, end: int, classes: Bytes) -> int:
     return at
 
 
-@compiled
+@compiled_part
 def _signs_end(data: Bytes, at: int, end: int, classes: Bytes) -> int:
     while at < end:
         code, width = decode_character(data, at)
@@ -158,7 +158,7 @@ def _signs_end(data: Bytes, at: int, end: int, classes: Bytes) -> int:
     return at
 
 
-@compiled
+@compiled_part
 def _space_end(data: Bytes, begin: int, end: int, classes: Bytes) -> int:
     at, last, line_end = begin, begin, -1
     while at < end:

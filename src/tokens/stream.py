@@ -11,31 +11,24 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import paddle
-from numpy.typing import NDArray
 
-from src.errors import DataError, LinguaBridgeError
-from src.tokens.collate import Collator, MicroBatch
+from src.errors import DataError
+from src.tokens.collate import Collator, Located, MicroBatch
 from src.tokens.columns import IntArray
 from src.tokens.order import Selection, StreamOrder, split_micro_batches
+from src.tokens.packing import Rows, pack_rows, single_rows
 from src.tokens.prompts import build_prompts
-from src.tokens.records import RECORDS
 from src.tokens.split import TokenSplit
 from src.tokens.tokenizer import Tokenizer
+from src.tokens.transport import ERROR, POSITION, StepBatch
+from src.tokens.workers import worker_steps
 
-StepBatch = dict[str, Any]
-
-POSITION = "position"
-"""Name of the step's number in the stream in a micro-batch, from 0 over all epochs: int64 `[1]`."""
-
-_ERROR = "error"
-_COUNTS = ("target_tokens", "padded_tokens", "real_tokens", "pairs", "epoch", "batch")
-_ARRAYS = ("input_ids", "target_positions", "labels", "directions", POSITION)
+__all__ = ["POSITION", "StepBatch", "StreamingDataset", "evaluation_batches", "step_batches"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +59,7 @@ class StreamingDataset(paddle.io.IterableDataset):  # type: ignore[misc, type-ar
         global_batch_size: int,
         batch_size: int,
         seed: int,
+        packing: bool = False,
         max_samples: Mapping[str, int] | None = None,
         rank: int = 0,
         world_size: int = 1,
@@ -84,8 +78,10 @@ class StreamingDataset(paddle.io.IterableDataset):  # type: ignore[misc, type-ar
             prompt: "compact" or "chatml".
             max_seq_length: Longer sequences are left out, and their number is logged.
             global_batch_size: Pairs per optimizer step over all ranks.
-            batch_size: Largest number of pairs in a micro-batch.
+            batch_size: Largest number of rows in a micro-batch: pairs, unless they are packed.
             seed: Decides the order.
+            packing: Puts several pairs into a row of at most `max_seq_length` tokens. A step's
+                pairs are then a random draw, where they are of nearly equal length otherwise.
             max_samples: Direction → largest number of its pairs that take part.
             rank: This process.
             world_size: Number of processes.
@@ -111,6 +107,7 @@ class StreamingDataset(paddle.io.IterableDataset):  # type: ignore[misc, type-ar
             global_batch_size=global_batch_size,
             seed=seed,
             lengths=self._collator.lengths,
+            window_batches=1 if packing else None,
             shuffle=shuffle,
         )
         self.steps_per_epoch = self._order.batches_per_epoch
@@ -120,6 +117,7 @@ class StreamingDataset(paddle.io.IterableDataset):  # type: ignore[misc, type-ar
                 "steps; the corpus, max_seq_length or global_batch_size has changed"
             )
         self._batch_size = batch_size
+        self._row_width = max_seq_length if packing else None
         self._rank = rank
         self._world_size = world_size
         self._start = start_epoch * self.steps_per_epoch + start_batch
@@ -137,7 +135,7 @@ class StreamingDataset(paddle.io.IterableDataset):  # type: ignore[misc, type-ar
                 if worker is None:
                     raise
                 # A worker that dies of it would leave a traceback and no sentence.
-                yield {_ERROR: str(error)}
+                yield {ERROR: str(error)}
                 return
             yield step
 
@@ -153,30 +151,45 @@ class StreamingDataset(paddle.io.IterableDataset):  # type: ignore[misc, type-ar
     def step_batch(self, epoch: int, batch: int) -> StepBatch:
         """This rank's part of one step, and the counts of all of it."""
         located = self._collator.locate(self._order.global_batch(epoch, batch))
-        lengths = located.lengths
-        shares = split_micro_batches(lengths, ranks=self._world_size, batch_size=self._batch_size)
-        own = shares[self._rank]
-        rows = np.concatenate([np.arange(0), *(np.arange(part.start, part.stop) for part in own)])
-        next_epoch, next_batch = divmod(
-            epoch * self.steps_per_epoch + batch + 1, self.steps_per_epoch
+        rows = self._rows(located.lengths)
+        shares = split_micro_batches(
+            rows.lengths, ranks=self._world_size, batch_size=self._batch_size
         )
-        micro_batches = self._collator.micro_batches(
-            located.take(rows), [part.stop - part.start for part in own]
-        )
-        position = np.array([epoch * self.steps_per_epoch + batch], dtype=np.int64)
+        number = epoch * self.steps_per_epoch + batch
+        next_epoch, next_batch = divmod(number + 1, self.steps_per_epoch)
+        position = np.array([number], dtype=np.int64)
         return {
-            "micro_batches": [{**part, POSITION: position} for part in micro_batches],
+            "micro_batches": [
+                {**part, POSITION: position}
+                for part in self._micro_batches(located, rows, shares[self._rank])
+            ],
             "target_tokens": int(located.target_lengths.sum()),
             "padded_tokens": sum(
-                (part.stop - part.start) * int(lengths[part.stop - 1])
+                (part.stop - part.start) * int(rows.lengths[part.stop - 1])
                 for share in shares
                 for part in share
             ),
-            "real_tokens": int(lengths.sum()),
-            "pairs": len(lengths),
+            "real_tokens": int(located.lengths.sum()),
+            "pairs": len(located.lengths),
             "epoch": next_epoch,
             "batch": next_batch,
         }
+
+    def _rows(self, lengths: IntArray) -> Rows:
+        if self._row_width is None:
+            return single_rows(lengths)
+        return pack_rows(
+            lengths, width=self._row_width, ranks=self._world_size, batch_size=self._batch_size
+        )
+
+    def _micro_batches(
+        self, located: Located, rows: Rows, parts: Sequence[slice]
+    ) -> list[MicroBatch]:
+        """The micro-batches of these rows."""
+        sequences = [rows.sequences(part.start, part.stop) for part in parts]
+        own = located.take(np.concatenate([np.arange(0), *sequences]))
+        counts = None if self._row_width is None else [rows.counts[part] for part in parts]
+        return self._collator.micro_batches(own, [len(each) for each in sequences], counts)
 
 
 def step_batches(dataset: StreamingDataset, *, num_workers: int) -> Iterator[StepBatch]:
@@ -191,18 +204,7 @@ def step_batches(dataset: StreamingDataset, *, num_workers: int) -> Iterator[Ste
     """
     if num_workers == 0:
         return iter(dataset)
-    loader = paddle.io.DataLoader(
-        dataset,
-        batch_size=None,  # type: ignore[arg-type]  # a step is a batch already
-        num_workers=num_workers,
-        collate_fn=_pack,  # type: ignore[arg-type]  # annotated for lists of samples
-        worker_init_fn=_ignore_keyboard,
-        places=[paddle.CPUPlace()],
-        use_buffer_reader=False,
-        # Through a pipe: shared memory is short in containers and left behind by kill -9.
-        use_shared_memory=False,
-    )
-    return _steps_of(loader)
+    return worker_steps(dataset, num_workers=num_workers)
 
 
 def evaluation_batches(
@@ -297,71 +299,3 @@ def _report_left_out(
                 100 * len(pairs) / len(own),
                 max_seq_length,
             )
-
-
-def _steps_of(loader: paddle.io.DataLoader) -> Iterator[StepBatch]:
-    batches = iter(loader)
-    while True:
-        try:
-            packed = next(batches)
-        except StopIteration:
-            return
-        except SystemError as error:
-            raise LinguaBridgeError(
-                f"a worker process that prepares batches died ({str(error).strip()}); often memory "
-                "ran out: lower dataloader_num_workers and run the same command again"
-            ) from error
-        yield _unpack(packed)
-
-
-def _ignore_keyboard(_worker: int) -> None:
-    """Ctrl-C reaches the whole process group; the training process decides when workers end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _pack(step: StepBatch) -> IntArray:
-    """A step batch as one array: DataLoader sends one array a step, and cannot send none."""
-    if _ERROR in step:
-        return np.array([-1, *step[_ERROR].encode("utf-8")], dtype=np.int64)
-    micro_batches = step["micro_batches"]
-    header = [step[name] for name in _COUNTS]
-    records: list[NDArray[np.uint8]] = []
-    for micro_batch in micro_batches:
-        own = micro_batch.get(RECORDS, np.empty([len(micro_batch["labels"]), 0], np.uint8))
-        header += [*micro_batch["input_ids"].shape, *own.shape]
-        records.append(own.reshape(-1))
-    arrays = [micro_batch[name].reshape(-1) for micro_batch in micro_batches for name in _ARRAYS]
-    # Bytes travel as whole numbers of eight.
-    joined = np.concatenate([np.empty(0, np.uint8), *records])
-    joined = np.concatenate([joined, np.zeros(-len(joined) % 8, np.uint8)]).view(np.int64)
-    return np.concatenate([[len(micro_batches)], header, *arrays, joined])
-
-
-def _unpack(packed: paddle.Tensor) -> StepBatch:
-    values = packed.numpy()
-    if values[0] < 0:
-        raise DataError(values[1:].astype(np.uint8).tobytes().decode("utf-8"))
-    cursor = 1 + len(_COUNTS)
-    shapes = values[cursor : cursor + 4 * values[0]].reshape(-1, 4)  # B, T, P, record_bytes
-    step: StepBatch = {
-        name: int(value) for name, value in zip(_COUNTS, values[1:cursor], strict=True)
-    }
-    cursor += shapes.size
-    step["micro_batches"] = []
-    for rows, longest, targets, _ in shapes.tolist():
-        micro_batch = {}
-        for name, shape in zip(
-            _ARRAYS, ([rows, longest], [targets], [targets], [rows], [1]), strict=True
-        ):
-            end = cursor + int(np.prod(shape))
-            micro_batch[name] = values[cursor:end].reshape(shape)
-            cursor = end
-        step["micro_batches"].append(micro_batch)
-    records, begin = values[cursor:].view(np.uint8), 0
-    for micro_batch, (_, _, targets, width) in zip(
-        step["micro_batches"], shapes.tolist(), strict=True
-    ):
-        if width:
-            micro_batch[RECORDS] = records[begin : begin + targets * width].reshape(targets, width)
-            begin += targets * width
-    return step

@@ -62,7 +62,7 @@ class RunData:
             state.global_batch_size = self.section.global_batch_size or (
                 self.section.batch_size
                 * self.section.gradient_accumulation_steps
-                * self.ranks.world_size
+                * self.ranks.replicas
             )
         return StreamingDataset(
             self.corpus.cache.split("train"),
@@ -73,9 +73,10 @@ class RunData:
             global_batch_size=state.global_batch_size,
             batch_size=self.section.batch_size,
             seed=self.section.seed,
+            packing=self.section.packing,
             max_samples=self.config.data.max_samples,
-            rank=self.ranks.rank,
-            world_size=self.ranks.world_size,
+            rank=self.ranks.replica,
+            world_size=self.ranks.replicas,
             start_epoch=state.epoch,
             start_batch=state.batch,
         )
@@ -106,9 +107,13 @@ class RunData:
             max_seq_length=self.section.max_seq_length,
             batch_size=self.section.batch_size,
             max_pairs=self.section.eval_samples,
-            rank=self.ranks.rank,
-            world_size=self.ranks.world_size,
+            rank=self.ranks.replica,
+            world_size=self.ranks.replicas,
         )
         return mean_loss(
-            reference_loss(trained.model), batches, ranks=self.ranks, precision=trained.precision
+            reference_loss(trained.model),
+            batches,
+            ranks=self.ranks,
+            precision=trained.precision,
+            in_step=trained.fetches_in_passes,
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import paddle
+
 from src.errors import ConfigError
 from src.schema import TrainerConfig
 from src.training.parallel import Ranks
-
-_WEIGHTS = 3
 
 
 def require_devices(section: TrainerConfig, ranks: Ranks) -> None:
@@ -24,13 +24,15 @@ def require_devices(section: TrainerConfig, ranks: Ranks) -> None:
                 f"{key}={getattr(section, key)} spreads the model over devices and this run has "
                 f"one; start it with `python -m paddle.distributed.launch`, or leave {key} out"
             )
-    if section.sharding == _WEIGHTS:
+    if ranks.world_size % section.tensor_parallel:
         raise ConfigError(
-            "sharding=3 is not available: weights are whole on every device; set sharding=2, and "
-            "lora or gradient_checkpointing=true where that is not enough"
+            f"tensor_parallel={section.tensor_parallel} does not divide this run's "
+            f"{ranks.world_size} devices; choose a number that does, or start more"
         )
-    if section.tensor_parallel > 1:
+    has_replicas = 1 < section.tensor_parallel < ranks.world_size
+    if has_replicas and not paddle.device.is_compiled_with_cuda():
         raise ConfigError(
-            f"tensor_parallel={section.tensor_parallel} is not available: every device computes "
-            "whole layers; set it to 1, and sharding=2 or lora where a device is too small"
+            f"tensor_parallel={section.tensor_parallel} on {ranks.world_size} CPU processes needs "
+            "several groups of processes, which Paddle's gloo cannot form; start "
+            f"{section.tensor_parallel} processes, or use GPUs"
         )

@@ -7,14 +7,14 @@ training itself goes on from the weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import paddle
 from paddle import Tensor
 
 from src.checkpoint.format import HostTensor
-from src.models.layout import set_tensors
+from src.models.layout import TakePart, set_tensors
 
 
 class MovingAverage:
@@ -48,13 +48,20 @@ class MovingAverage:
             current = self._parameters[name].astype("float32")
             average.scale_(self._decay).add_(current * (1 - self._decay))
 
-    def restore(self, arrays: Mapping[str, HostTensor], *, source: str) -> None:
-        """Puts back a saved average.
+    def restore(
+        self,
+        arrays: Mapping[str, HostTensor],
+        *,
+        source: str,
+        ignored: Collection[str] = (),
+        part: TakePart | None = None,
+    ) -> None:
+        """Puts back a saved average; see `set_tensors`.
 
         Raises:
             ModelError: If it belongs to other parameters.
         """
-        set_tensors(self.tensors, arrays, source=source)
+        set_tensors(self.tensors, arrays, source=source, ignored=ignored, part=part)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -26,6 +26,9 @@ from typing import Any, Protocol
 import paddle
 from paddle import Tensor
 
+from src.models.split import TensorGroup
+from src.training.vocabulary import VocabularyPart
+
 _CHUNK_ELEMENTS = 8 * 1024 * 1024
 _SMALLEST_CHUNK = 32
 
@@ -37,14 +40,16 @@ class Projection:
     Attributes:
         weight: `[V, D]` when `is_rows`, else `[D, V]`.
         is_rows: Which of the two.
+        group: The devices that the vocabulary is cut over; None: V is all of it.
     """
 
     weight: Tensor
     is_rows: bool
+    group: TensorGroup | None = None
 
     @property
     def vocab_size(self) -> int:
-        """V, padding rows included."""
+        """V, padding rows included; this device's part of it where it is cut."""
         return int(self.weight.shape[0 if self.is_rows else 1])
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -110,6 +115,7 @@ def token_loss(
     options = _Options(
         labels,
         projection.is_rows,
+        projection.group,
         needs_hidden_grad=is_enabled and not hidden.stop_gradient,
         needs_weight_grad=is_enabled and not weight.stop_gradient,
         teacher=teacher,
@@ -136,6 +142,7 @@ class _Options:
 
     labels: Tensor
     is_rows: bool
+    group: TensorGroup | None
     needs_hidden_grad: bool
     needs_weight_grad: bool
     teacher: TeacherTerm | None
@@ -149,7 +156,8 @@ class _ChunkedLoss(paddle.autograd.PyLayer):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, options: _Options) -> Tensor:
         labels, parts, teacher = options.labels, options.parts, options.teacher
         is_rows = options.is_rows
-        projection = Projection(weight, is_rows)
+        projection = Projection(weight, is_rows, options.group)
+        vocabulary = VocabularyPart(projection.vocab_size, options.group)
         cross_entropy = paddle.zeros([], dtype="float32")
         divergence = paddle.zeros([], dtype="float32")
         hidden_grads: list[Tensor] = []
@@ -157,7 +165,9 @@ class _ChunkedLoss(paddle.autograd.PyLayer):
         for rows in chunks(hidden.shape[0], projection.vocab_size):
             chunk_hidden = hidden[rows]
             student = projection.logits(chunk_hidden)
-            chunk_ce, chunk_divergence, gradient = _chunk(student, labels[rows], teacher, rows)
+            chunk_ce, chunk_divergence, gradient = _chunk(
+                student, labels[rows], vocabulary, teacher, rows
+            )
             cross_entropy += chunk_ce
             divergence += chunk_divergence
             gradient = gradient.astype(weight.dtype)
@@ -167,7 +177,8 @@ class _ChunkedLoss(paddle.autograd.PyLayer):
                 outer = (gradient, chunk_hidden) if is_rows else (chunk_hidden, gradient)
                 part = paddle.matmul(*outer, transpose_x=True)
                 weight_grad = part if weight_grad is None else weight_grad.add_(part)
-        ctx.hidden_grad = paddle.concat(hidden_grads) if hidden_grads else None
+        # Each device's columns give a part of what flows back into the shared hidden states.
+        ctx.hidden_grad = vocabulary.add(paddle.concat(hidden_grads)) if hidden_grads else None
         ctx.weight_grad = weight_grad
         parts[:] = [cross_entropy, divergence]
         if teacher is None:
@@ -185,7 +196,11 @@ def _scaled(gradient: Tensor | None, factor: Tensor) -> Tensor | None:
 
 
 def _chunk(
-    student: Tensor, labels: Tensor, teacher: TeacherTerm | None, rows: slice
+    student: Tensor,
+    labels: Tensor,
+    vocabulary: VocabularyPart,
+    teacher: TeacherTerm | None,
+    rows: slice,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss sums and the gradient of the total with respect to the chunk's logits `[C, V]`.
 
@@ -193,15 +208,19 @@ def _chunk(
     """
     divergence, addition, share = paddle.zeros([], dtype="float32"), None, 1.0
     if teacher is not None:
-        divergence, addition = teacher.divergence(student, rows)
+        divergence, addition = teacher.divergence(vocabulary.whole(student), rows)
+        addition = vocabulary.own(addition)
         share = 1 - teacher.alpha
-    index = labels.unsqueeze(-1)
-    student.subtract_(student.max(axis=-1, keepdim=True))
+    index, is_here = vocabulary.locate(labels)
+    student.subtract_(vocabulary.highest(student.max(axis=-1, keepdim=True)))
     picked = paddle.take_along_axis(student, index, axis=1)
-    partition = student.exp_().sum(axis=-1, keepdim=True)
+    target = paddle.full_like(picked, -share)
+    if is_here is not None:
+        picked, target = vocabulary.add(picked * is_here), target * is_here
+    partition = vocabulary.add(student.exp_().sum(axis=-1, keepdim=True))
     cross_entropy = (paddle.log(partition) - picked).sum()
     gradient = student.multiply_(share / partition)
-    add_at(gradient, index, paddle.full_like(picked, -share))
+    add_at(gradient, index, target)
     if addition is not None and teacher is not None:
         gradient.add_(addition.scale_(teacher.alpha))
     return cross_entropy, divergence, gradient

@@ -42,6 +42,15 @@ def find_micro_batch_size(run: Run) -> None:
         halve_micro_batch(run)
 
 
+def no_second_try(run: Run, when: str) -> LinguaBridgeError:
+    """Memory has run out where other ranks wait in the middle of an exchange."""
+    key = "sharding" if run.config.sharding else "tensor_parallel"
+    return LinguaBridgeError(
+        f"memory ran out in {when}, and with {key}={getattr(run.config, key)} it cannot be done "
+        f"again; lower batch_size ({run.config.batch_size}) and run the same command again"
+    )
+
+
 def halve_micro_batch(run: Run) -> None:
     """Goes on with micro-batches of half the size, and says so.
 
@@ -73,7 +82,7 @@ def halve_micro_batch(run: Run) -> None:
 def _largest_shape_fits(run: Run) -> bool:
     """Whether a forward and backward pass at the largest shape fits on every rank."""
     state = run.state
-    share = -(-state.global_batch_size // run.ranks.world_size)
+    share = -(-state.global_batch_size // run.ranks.replicas)
     rows = min(state.micro_batch_size, share) if share else state.micro_batch_size
     length = run.config.max_seq_length
     has_run_out = False
@@ -85,12 +94,20 @@ def _largest_shape_fits(run: Run) -> bool:
             "labels": paddle.zeros_like(positions),
             "directions": paddle.zeros([rows], dtype="int64"),
         }
+        if run.config.packing:
+            places = paddle.arange(length, dtype="int64").expand([rows, length])
+            micro_batch |= {
+                "position_ids": places,
+                "sequence_ends": paddle.full_like(places, length),
+            }
         with run.trained.precision.autocast():
             loss = run.loss(micro_batch).total
-        run.trained.precision.backward(loss / (rows * length))
+        run.trained.backward(loss / (rows * length))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
+        if run.trained.fetches_in_passes:
+            raise no_second_try(run, "the first pass") from error
         has_run_out = True
     run.trained.clear_gradients()
     return not run.ranks.sum([float(has_run_out)])[0]

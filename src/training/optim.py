@@ -17,6 +17,7 @@ from paddle import Tensor
 
 from src.checkpoint.format import HostTensor
 from src.errors import CheckpointError
+from src.models.layout import TakePart
 from src.schema import TrainerConfig
 from src.training.losses import scalar
 
@@ -137,10 +138,12 @@ def scale_gradients(parameters: Mapping[str, Tensor], factor: float) -> None:
 @paddle.no_grad()
 def gradient_norm(parameters: Mapping[str, Tensor]) -> float:
     """Global L2 norm of the gradients that are there; not finite when one of them is not."""
+    # One kernel and no copy for each, as Paddle's own clipping has it.
     squares = [
-        paddle.square(gradient.astype("float32")).sum() for gradient in _gradients(parameters)
+        paddle._C_ops.squared_l2_norm(gradient.astype("float32"))
+        for gradient in _gradients(parameters)
     ]
-    return math.sqrt(scalar(paddle.add_n(squares))) if squares else 0.0
+    return math.sqrt(scalar(paddle.add_n(squares).sum())) if squares else 0.0
 
 
 def _gradients(parameters: Mapping[str, Tensor]) -> list[Tensor]:
@@ -164,11 +167,17 @@ def optimizer_tensors(
     return tensors
 
 
+def parameter_of(state_name: str) -> str:
+    """The parameter that a name `parameter//slot` belongs to."""
+    return state_name.partition(_SEPARATOR)[0]
+
+
 def restore_optimizer(
     optimizer: paddle.optimizer.Optimizer,
     parameters: Mapping[str, Tensor],
     arrays: Mapping[str, HostTensor],
     own: Mapping[str, Tensor] | None = None,
+    part: TakePart | None = None,
 ) -> None:
     """Puts saved state back.
 
@@ -177,6 +186,7 @@ def restore_optimizer(
         parameters: All that are trained, by their names in files.
         arrays: The saved state of all of them.
         own: Those whose state this rank keeps. None: all.
+        part: Takes this rank's part of a parameter's array. None: it keeps whole ones.
 
     Raises:
         CheckpointError: If the state belongs to other parameters.
@@ -193,8 +203,10 @@ def restore_optimizer(
         if own is not None and name not in own:
             continue
         parameter = parameters[name]
-        array = np.ascontiguousarray(tensor.data.reshape(tensor.shape))
-        value = paddle.to_tensor(array)
+        array = tensor.data.reshape(tensor.shape)
+        if part is not None:
+            array = part(name, array)
+        value = paddle.to_tensor(np.ascontiguousarray(array))
         if slot == "master":
             # The state of a master copy is looked up under the copy's name.
             value.name = f"{parameter.name}_{_MASTER_NAME}"

@@ -17,11 +17,14 @@ import contextlib
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import paddle
 from paddle import Tensor, distributed
+from paddle.distributed.communication.group import Group
+
+from src.models.split import join_groups
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,26 @@ class Ranks:
         rank: 0 to world_size - 1; rank 0 writes files and log lines.
         world_size: Number of processes, one per device.
         rank_on_machine: The same count within one machine.
+        tensor_parallel: Neighbouring ranks that compute one forward pass together, a replica.
+        peers: Group of the ranks that hold the same part of the model, one of each replica. None:
+            all ranks.
     """
 
     rank: int
     world_size: int
     rank_on_machine: int = 0
+    tensor_parallel: int = 1
+    peers: Group | None = None
+
+    @property
+    def replica(self) -> int:
+        """Which share of the data this rank computes, from 0; the rank without tensor parallel."""
+        return self.rank // self.tensor_parallel
+
+    @property
+    def replicas(self) -> int:
+        """Number of shares that data is split into."""
+        return self.world_size // self.tensor_parallel
 
     @property
     def is_first_on_machine(self) -> bool:
@@ -61,6 +79,11 @@ class Ranks:
         distributed.all_reduce(tensor)
         return [float(value) for value in tensor.numpy()]
 
+    def sum_replicas(self, values: Sequence[float]) -> list[float]:
+        """The sum over replicas, whose ranks all have the same values."""
+        is_first = self.rank % self.tensor_parallel == 0
+        return self.sum(values if is_first else [0.0] * len(values))
+
     def collect(self, value: float) -> list[float]:
         """Every rank's value, in the order of ranks, on every rank."""
         return self.sum([value if rank == self.rank else 0.0 for rank in range(self.world_size)])
@@ -84,8 +107,8 @@ class Ranks:
         return bytes(tensor.numpy().astype(np.uint8)).decode("utf-8")
 
     def sum_gradients(self, parameters: Mapping[str, Tensor]) -> None:
-        """Replaces every gradient by its sum over all ranks; one collective per data type."""
-        if self.world_size == 1:
+        """Replaces every gradient by its sum over replicas; one collective per data type."""
+        if self.replicas == 1:
             return
         groups: dict[str, list[Tensor]] = {}
         for parameter in parameters.values():
@@ -93,13 +116,14 @@ class Ranks:
                 parameter.grad = paddle.zeros_like(parameter)
             groups.setdefault(str(parameter.grad.dtype), []).append(parameter.grad)
         for gradients in groups.values():
-            _sum_over_ranks(gradients)
+            _sum_over_ranks(gradients, self.peers)
 
     def copy_from_main(self, tensors: Sequence[Tensor]) -> None:
-        """Overwrites the tensors of every rank with those of rank 0."""
-        if self.world_size > 1:
+        """Overwrites the tensors of every replica with those of the first."""
+        if self.replicas > 1:
+            source = self.rank % self.tensor_parallel
             for tensor in tensors:
-                distributed.broadcast(tensor, src=0)
+                distributed.broadcast(tensor, src=source, group=self.peers)
 
 
 ALONE = Ranks(rank=0, world_size=1)
@@ -120,10 +144,17 @@ def join_ranks() -> Ranks:
     )
 
 
+def form_replicas(ranks: Ranks, *, tensor_parallel: int) -> Ranks:
+    """Sorts the ranks into replicas of `tensor_parallel` neighbours; every rank calls it."""
+    if tensor_parallel == 1:
+        return ranks
+    return replace(ranks, tensor_parallel=tensor_parallel, peers=join_groups(tensor_parallel))
+
+
 @paddle.no_grad()
-def _sum_over_ranks(gradients: list[Tensor]) -> None:
+def _sum_over_ranks(gradients: list[Tensor], group: Group | None) -> None:
     flat = paddle.concat([gradient.flatten() for gradient in gradients])
-    distributed.all_reduce(flat)
+    distributed.all_reduce(flat, group=group)
     pieces = paddle.split(flat, [int(gradient.size) for gradient in gradients])
     for gradient, piece in zip(gradients, pieces, strict=True):
         paddle.assign(piece.reshape(gradient.shape), output=gradient)

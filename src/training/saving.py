@@ -20,14 +20,16 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
+from paddle import Tensor
+
 from src.checkpoint.format import HostTensor, read_tensors, write_folder
 from src.checkpoint.manifest import MANIFEST_NAME, Manifest, read_manifest
 from src.checkpoint.store import BEST, FINAL, step_name
 from src.config import config_to_yaml
 from src.errors import CheckpointCorrupt, CheckpointError, CheckpointNotFound
-from src.models.factory import Model, published_config, stored_weights
+from src.models.description import published_config
+from src.models.factory import Model, stored_weights
 from src.models.hub import ADAPTER_CONFIG_FILE, ADAPTER_FILE, CONFIG_FILE, WEIGHTS_FILE
-from src.models.layout import host_arrays, set_tensors
 from src.models.lora import adapter_document, merge_adapter
 from src.schema import Config, TrainerConfig
 from src.tokens.tokenizer import Tokenizer
@@ -126,10 +128,10 @@ class Checkpoints:
             CheckpointError: Only with `blocking`: the checkpoint is not on disk.
         """
         if blocking or self._saved_step != state.step:
-            shards, optimizer = self._trained.shards, self._trained.optimizer
-            gathered = None if shards is None else shards.gather_state(optimizer)
+            weights = None if self._trained.has_whole_weights else self._weight_files()
+            optimizer = self._trained.gather_optimizer()
             if self._ranks.is_main:
-                self._write(state, gathered, blocking=blocking)
+                self._write(state, weights, optimizer, blocking=blocking)
             self._saved_step = state.step
         return self._folder.path / step_name(state.step)
 
@@ -164,9 +166,10 @@ class Checkpoints:
         Raises:
             CheckpointError: If it could not be written.
         """
-        weights = host_arrays(self._trained.published)
+        weights = self._trained.gather_weights(self._trained.published)
         lora = self._section.lora
-        if lora is not None:
+        files = {} if lora is None else self._weight_files()
+        if lora is not None and self._ranks.is_main:
             base = stored_weights(self._section.model_name)
             weights = merge_adapter(base, weights, scaling=lora.alpha / lora.r)
         self.save(state)
@@ -178,31 +181,42 @@ class Checkpoints:
             if lora is None:
                 self._manager.save_final(state.step)
             else:
-                self._write_merged(weights, state)
-        return weights_sha256(weights)
+                self._write_merged({WEIGHTS_FILE: weights, **files}, state)
+        return self._ranks.share_text(weights_sha256(weights) if self._ranks.is_main else "")
 
     def _write(
-        self, state: TrainingState, gathered: Mapping[str, HostTensor] | None, *, blocking: bool
+        self,
+        state: TrainingState,
+        weights: Mapping[str, Mapping[str, HostTensor]] | None,
+        optimizer: Mapping[str, HostTensor] | None,
+        *,
+        blocking: bool,
     ) -> None:
         """Copies everything to host memory and hands it over; only on the main rank.
 
         Args:
             state: Of the finished step.
-            gathered: The optimizer's state where it was spread over ranks.
+            weights: By file, where they were spread over ranks; None: they are here.
+            optimizer: Its state likewise.
             blocking: Returns when the checkpoint is on disk.
         """
         trained = self._trained
-        weights = {self._weights_file: trained.published}
-        if trained.average is not None:
-            weights[RAW_FILE] = trained.parameters
+        here: dict[str, Mapping[str, Tensor]] = {}
+        if weights is None:
+            here[self._weights_file] = trained.published
+            if trained.average is not None:
+                here[RAW_FILE] = trained.parameters
         own = {}
-        if gathered is None:
+        if optimizer is None:
             own = optimizer_tensors(trained.optimizer, trained.parameters)
         self._manager.wait()  # the save in flight holds the snapshot before
-        files, optimizer = self._snapshot.take(weights=weights, others=own)
+        files, copied = self._snapshot.take(weights=here, others=own)
         self._manager.save(
             state.step,
-            tensors={**files, OPTIMIZER_FILE: optimizer if gathered is None else gathered},
+            tensors={
+                **(files if weights is None else weights),
+                OPTIMIZER_FILE: copied if optimizer is None else optimizer,
+            },
             documents={**self._documents, STATE_FILE: self._state_document(state)},
             facts={**self._folder.facts, _IN_GOOD_HEALTH: state.health.skipped_in_a_row == 0},
             blocking=blocking,
@@ -227,7 +241,9 @@ class Checkpoints:
             return None
         return found.path if found else None
 
-    def _write_merged(self, weights: Mapping[str, HostTensor], state: TrainingState) -> None:
+    def _write_merged(
+        self, files: Mapping[str, Mapping[str, HostTensor]], state: TrainingState
+    ) -> None:
         """Makes `final` of a run with LoRA: a plain model, with the adapter beside it."""
         target = self._folder.path / FINAL
         try:
@@ -235,7 +251,7 @@ class Checkpoints:
                 target,
                 step=state.step,
                 parent=step_name(state.step),
-                tensors={WEIGHTS_FILE: weights, **self._weight_files()},
+                tensors=files,
                 documents={**self._documents, STATE_FILE: self._state_document(state)},
                 facts={
                     **self._folder.facts,
@@ -250,19 +266,21 @@ class Checkpoints:
         logger.info("%s is now the merged model of step %d", target, state.step)
 
     def _weight_files(self) -> dict[str, dict[str, HostTensor]]:
-        files = {self._weights_file: host_arrays(self._trained.published)}
-        if self._trained.average is not None:
-            files[RAW_FILE] = host_arrays(self._trained.parameters)
+        """Copies by file, whole on the main rank; every rank calls it."""
+        trained = self._trained
+        files = {self._weights_file: trained.gather_weights(trained.published)}
+        if trained.average is not None:
+            files[RAW_FILE] = trained.gather_weights(trained.kept)
         return files
 
     def _restore_weights(self, path: Path) -> None:
         published = read_tensors(path / self._weights_file)
         has_average = (path / RAW_FILE).is_file()
         weights = read_tensors(path / RAW_FILE) if has_average else published
-        set_tensors(self._trained.parameters, weights, source=str(path))
+        self._trained.restore_weights(weights, source=str(path))
         average = self._trained.average
         if average is not None and has_average:
-            average.restore(published, source=str(path))
+            self._trained.restore_average(published, source=str(path))
         elif average is not None:
             average.restart()
             logger.info("%s holds no moving average: it starts at these weights", path.name)

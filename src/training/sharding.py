@@ -1,4 +1,4 @@
-"""Sharding: each rank keeps the optimizer's state, and the gradients, of a part of the parameters.
+"""Sharding: each rank keeps the optimizer's state, and more, of a part of the parameters.
 
 Stage 1: gradients are summed over all ranks as without sharding (`src.training.parallel`). Then a
 rank updates only the parameters it owns and sends them to the others (Rajbhandari et al., "ZeRO",
@@ -10,6 +10,8 @@ Stage 2: in the backward pass every gradient is summed into its owner as soon as
 the other ranks let theirs go, so that a rank never holds all of them. The norm is a sum over ranks
 then, so results differ from those of stage 1 within float32 summation error.
 
+Stage 3 is stage 2, and the weights stay with their owners, too (`src.training.visiting_weights`).
+
 A checkpoint holds the state of all parameters in one file, as without sharding. So a run may go on
 with any number of ranks, and with or without sharding.
 """
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import paddle
@@ -26,6 +28,7 @@ from paddle import Tensor, distributed
 
 from src.checkpoint.format import HostTensor
 from src.errors import ConfigError
+from src.models.layout import host_arrays
 from src.training.optim import gradient_norm, optimizer_tensors, scale_gradients
 from src.training.parallel import Ranks
 
@@ -46,12 +49,13 @@ class OptimizerShards:
 
     Attributes:
         own: The parameters this rank updates, by their names in files.
-        stage: 1 or 2.
+        owners: Rank that updates each parameter, by their names in files.
+        stage: 1, 2 or 3.
 
     Args:
         parameters: All trained parameters.
         ranks: This process among its peers.
-        stage: 1 shares the optimizer's state out, 2 gradients too.
+        stage: 1 shares the optimizer's state out, 2 gradients too, 3 weights too.
 
     Raises:
         ConfigError: If there are fewer parameters than ranks.
@@ -64,11 +68,11 @@ class OptimizerShards:
                 f"{ranks.world_size} devices; set sharding=0"
             )
         sizes = {name: int(value.size) for name, value in parameters.items()}
-        self._owners = assign_owners(sizes, ranks=ranks.world_size)
+        self.owners = assign_owners(sizes, ranks=ranks.world_size)
         self._parameters = parameters
         self._ranks = ranks
         self.own = {
-            name: value for name, value in parameters.items() if self._owners[name] == ranks.rank
+            name: value for name, value in parameters.items() if self.owners[name] == ranks.rank
         }
         self.stage = stage
         self._is_alone = True
@@ -85,19 +89,19 @@ class OptimizerShards:
 
     @paddle.no_grad()
     def _hand_over(self, name: str, *_: object) -> None:
-        """Stage 2: a parameter's gradient is there; ends with its sum at the owner, and there only.
+        """Stage 2 on: a parameter's gradient is there; ends as its sum at the owner only.
 
         The owner's holds the sums of the passes before, the others' only those of this one.
         """
         parameter = self._parameters[name]
         gradient = parameter.grad
         if gradient is not None and not self._is_alone:
-            distributed.reduce(gradient, dst=self._owners[name])
+            distributed.reduce(gradient, dst=self.owners[name])
         if name not in self.own:
             parameter.clear_gradient(False)  # noqa: FBT003  Paddle's: do not keep it as zeros
 
     def clip(self, *, max_norm: float) -> float:
-        """Stage 2: scales all ranks' gradients down together; the norm before, over all of them."""
+        """Stage 2 on: scales all ranks' gradients down together; the norm of all before."""
         squares = self._ranks.sum([gradient_norm(self.own) ** 2])[0]
         norm = math.sqrt(squares) if squares >= 0 else math.nan
         if max_norm and math.isfinite(norm) and norm > max_norm:
@@ -108,15 +112,29 @@ class OptimizerShards:
     def share_weights(self) -> None:
         """Gives every rank the weights that their owners have updated."""
         for name, parameter in self._parameters.items():
-            distributed.broadcast(parameter, src=self._owners[name])
+            distributed.broadcast(parameter, src=self.owners[name])
+
+    def gather_state(self, optimizer: paddle.optimizer.Optimizer) -> dict[str, HostTensor]:
+        """All ranks' optimizer state in the main rank's host memory; nothing on the others."""
+        return self._gather(
+            optimizer_tensors(optimizer, self.own),
+            lambda _, value: HostTensor.from_numpy(value.numpy()),
+        )
+
+    def gather_weights(self, own: Mapping[str, Tensor]) -> dict[str, HostTensor]:
+        """Stage 3: all ranks' weights, laid out as in files, like `gather_state`.
+
+        Args:
+            own: The weights that this rank keeps, or what belongs to each of them.
+        """
+        gathered = self._gather(own, lambda name, value: host_arrays({name: value})[name])
+        return {name: gathered[name] for name in sorted(gathered)}
 
     @paddle.no_grad()
-    def gather_state(self, optimizer: paddle.optimizer.Optimizer) -> dict[str, HostTensor]:
-        """All ranks' optimizer state in the main rank's host memory; nothing on the others.
-
-        One tensor at a time is on the main rank's device beside its own.
-        """
-        own = optimizer_tensors(optimizer, self.own)
+    def _gather(
+        self, own: Mapping[str, Tensor], to_host: Callable[[str, Tensor], HostTensor]
+    ) -> dict[str, HostTensor]:
+        """One tensor at a time is on the main rank's device beside its own."""
         gathered: dict[str, HostTensor] = {}
         for owner in range(self._ranks.world_size):
             listing = json.dumps(
@@ -124,12 +142,18 @@ class OptimizerShards:
             )
             for name, dtype, shape in json.loads(self._ranks.share_text(listing, source=owner)):
                 if owner == self._ranks.rank:
-                    # Some states live on the CPU beside a GPU, and collectives take one device.
-                    value = paddle.to_tensor(own[name].numpy())
+                    value = _on_device(own[name])
                 else:
                     value = paddle.empty(shape, dtype=dtype.removeprefix("paddle."))
                 if owner != 0:
                     distributed.broadcast(value, src=owner)
                 if self._ranks.is_main:
-                    gathered[name] = HostTensor.from_numpy(value.numpy())
+                    gathered[name] = to_host(name, value)
         return gathered
+
+
+def _on_device(tensor: Tensor) -> Tensor:
+    """Some states live on the CPU beside a GPU, and collectives take one device."""
+    if tensor.place.is_cpu_place() and paddle.device.is_compiled_with_cuda():
+        return paddle.to_tensor(tensor.numpy())
+    return tensor.detach()

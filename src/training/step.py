@@ -13,9 +13,9 @@ from typing import Any
 
 import paddle
 
-from src.errors import DataError, LinguaBridgeError
+from src.errors import DataError
 from src.training.losses import scalar
-from src.training.memory import OutOfMemory, is_out_of_memory
+from src.training.memory import OutOfMemory, is_out_of_memory, no_second_try
 from src.training.optim import gradient_norm
 from src.training.run import Run, StepBatch, to_tensors
 from src.training.state import step_seed
@@ -62,7 +62,7 @@ def compute_gradients(run: Run, batch: StepBatch) -> Gradients:
         OutOfMemory: If a rank's memory has run out; no gradient is left then.
     """
     trained = run.trained
-    paddle.seed(step_seed(run.config.seed, run.state.step, run.ranks.rank))
+    paddle.seed(step_seed(run.config.seed, run.state.step, run.ranks.replica))
     began = time.perf_counter()
     sums, has_run_out = _SmallSums(), False
     try:
@@ -70,15 +70,11 @@ def compute_gradients(run: Run, batch: StepBatch) -> Gradients:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        if trained.spreads_gradients:  # the other ranks wait in the middle of the exchange
-            raise LinguaBridgeError(
-                f"memory ran out in step {run.state.step + 1}, and with sharding=2 a step cannot "
-                f"be done again; lower batch_size ({run.config.batch_size}) and run the same "
-                "command again"
-            ) from error
+        if trained.exchanges_in_passes:  # the other ranks wait in the middle of the exchange
+            raise no_second_try(run, f"step {run.state.step + 1}") from error
         has_run_out = True
     seconds = time.perf_counter() - began
-    *totals, ran_out = run.ranks.sum([*sums.values(), float(has_run_out)])
+    *totals, ran_out = run.ranks.sum_replicas([*sums.values(), float(has_run_out)])
     if ran_out:
         raise OutOfMemory
     norm = trained.sum_and_clip(run.ranks, max_norm=run.config.max_grad_norm)
@@ -131,7 +127,7 @@ def _pass_over(run: Run, batch: StepBatch, sums: _SmallSums) -> None:
     for arrays in micro_batches:
         with precision.autocast():
             loss = run.loss(to_tensors(arrays))
-        precision.backward(loss.total / batch["target_tokens"])
+        run.trained.backward(loss.total / batch["target_tokens"])
         sums.loss += scalar(loss.total)
         sums.cross_entropy += scalar(loss.cross_entropy)
         sums.divergence += 0.0 if loss.divergence is None else scalar(loss.divergence)
@@ -140,7 +136,7 @@ def _pass_over(run: Run, batch: StepBatch, sums: _SmallSums) -> None:
             share = len(arrays["labels"]) / batch["target_tokens"]
             norm = gradient_norm(run.trained.parameters) / precision.loss_scale / share
             sums.small_square, sums.small_count = norm**2, 1.0
-            sums.small_pairs = float(len(arrays["input_ids"]))
+            sums.small_pairs = float(len(arrays["directions"]))
     if shards is not None:
         shards.in_step(together=False)
 
@@ -151,10 +147,11 @@ def _require_equal_passes(run: Run, passes: int) -> None:
     Raises:
         DataError: If a step has fewer pairs than there are ranks.
     """
-    if run.trained.spreads_gradients and min(run.ranks.collect(passes)) == 0:
+    if run.config.sharding > 1 and min(run.ranks.collect(passes)) == 0:
         raise DataError(
-            f"step {run.state.step + 1} has fewer pairs than there are ranks, which sharding=2 "
-            "cannot share out; set sharding=1, or another global_batch_size"
+            f"step {run.state.step + 1} has fewer pairs than there are ranks, which "
+            f"sharding={run.config.sharding} cannot share out; set sharding=1, or another "
+            "global_batch_size"
         )
 
 

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from src.checkpoint.format import write_folder
 from src.errors import ModelError
+from src.models.description import published_config
 from src.models.factory import (
     build_model,
     hidden_states,
@@ -19,7 +20,6 @@ from src.models.factory import (
     load_model,
     logits,
     make_model,
-    published_config,
     set_weights,
     trainable_parameters,
     weight_arrays,

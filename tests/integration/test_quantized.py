@@ -7,13 +7,13 @@ import paddle
 import pytest
 
 from src.checkpoint.format import write_folder
+from src.models.description import published_config
 from src.models.factory import (
     build_model,
     hidden_states,
     load_model,
     logits,
     make_model,
-    published_config,
     trainable_parameters,
     weight_arrays,
 )

@@ -3,6 +3,9 @@
 import itertools
 import os
 import signal
+import subprocess
+import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ import pytest
 from src.errors import LinguaBridgeError
 from src.tokens.stream import StreamingDataset, step_batches
 from tests.fakes.small_tokens import DIRECTIONS, make_pairs, small_tokenizer, write_cache
+from tests.integration.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,9 @@ def as_lists(step):
     return {**step, "micro_batches": parts}
 
 
-@pytest.mark.parametrize("changes", [{}, {"start_batch": 3}, {"rank": 1, "world_size": 2}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"start_batch": 3}, {"rank": 1, "world_size": 2}, {"packing": True}]
+)
 def test_two_workers_give_the_same_steps_in_the_same_order(dataset, changes):
     changes = {**changes, "num_epochs": 2}
     here = [as_lists(step) for step in step_batches(dataset(**changes), num_workers=0)]
@@ -69,6 +75,42 @@ def test_a_plain_data_loader_gives_the_same_steps_as_tensors(dataset):
     assert isinstance(steps[0]["micro_batches"][0]["labels"], paddle.Tensor)
     here = [as_lists(step) for step in step_batches(stream, num_workers=0)]
     assert [as_lists(step) for step in steps] == here
+
+
+def has_ended(process):
+    """Also where nobody has asked for its exit status yet."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_for_the_end(processes):
+    """Fails if one of them lives for another half minute."""
+    give_up = time.monotonic() + 30
+    while running := [process for process in processes if not has_ended(process)]:
+        assert time.monotonic() < give_up, f"{running} outlive their parent"
+        psutil.wait_procs(running, timeout=0.1)
+
+
+def test_workers_end_with_a_killed_training_process(tmp_path):
+    """They wait with more steps than the pipe holds, so that nobody would ever wake them."""
+    command = [sys.executable, "-m", "tests.integration.worker_lives", str(tmp_path / "tokens")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [psutil.Process(int(number)) for number in parent.stdout.readline().split()]
+        assert len(workers) == 2
+        parent.kill()
+        parent.wait()
+        wait_for_the_end(workers)
+
+
+def test_workers_end_with_the_iterator(dataset):
+    steps = step_batches(dataset(), num_workers=2)
+    workers = [psutil.Process(number) for number in workers_of(steps)]
+    assert len(workers) == 2
+    del steps
+    wait_for_the_end(workers)
 
 
 def workers_of(steps):

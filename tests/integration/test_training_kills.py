@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,15 @@ KEYS = (
     "teacher.eval_steps=18",
     "teacher.ema_decay=0.9",
 )
+# Several forward passes a step, each of a row that holds several pairs.
+PACKED = (*KEYS, "teacher.packing=true", "teacher.batch_size=1", "teacher.global_batch_size=12")
 SEED = 20290306
 
 
-def straight_run(project: Any, lives: Lives, ranks: int) -> tuple[dict[str, Any], dict[int, float]]:
-    assert lives.run(project.folder / "straight", *KEYS, ranks=ranks)["code"] == 0
+def straight_run(
+    project: Any, lives: Lives, ranks: int, keys: Sequence[str] = KEYS
+) -> tuple[dict[str, Any], dict[int, float]]:
+    assert lives.run(project.folder / "straight", *keys, ranks=ranks)["code"] == 0
     losses = project.losses("straight")
     assert sorted(losses) == list(range(1, STEPS + 1))
     return project.summary("straight"), losses
@@ -71,9 +76,33 @@ def test_killed_runs_end_like_one_that_never_was(project, lives, ranks, least_ki
         runs += 1
 
 
+@pytest.mark.parametrize(
+    "ranks", [1, pytest.param(2, marks=[pytest.mark.distributed, pytest.mark.slow])]
+)
+@pytest.mark.timeout(1800)
+def test_killed_runs_of_packed_rows_end_like_one_that_never_was(project, lives, ranks):
+    expected, losses = straight_run(project, lives, ranks, PACKED)
+    folder = project.folder / "killed"
+    for kind, count in (("outside", 40), ("inside", 50)):
+        assert lives.run(folder, *PACKED, ranks=ranks, kind=kind, count=count)["code"] == -9
+    assert lives.run(folder, *PACKED, ranks=ranks)["code"] == 0
+    found = project.summary("killed")
+    assert found["resumed_from"] is not None
+    for key in ("weights_sha256", "best_eval_loss", "tokens_seen"):
+        assert found[key] == expected[key]
+    assert project.losses("killed") == losses
+
+
 @pytest.mark.distributed
-def test_two_ranks_then_one_then_two_learn_from_every_pair_once(project, lives):
-    keys = ("teacher.max_steps=null", "teacher.global_batch_size=48", "teacher.save_steps=5")
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        pytest.param(("teacher.packing=true", "teacher.batch_size=2"), marks=pytest.mark.slow),
+    ],
+)
+def test_two_ranks_then_one_then_two_learn_from_every_pair_once(project, lives, more):
+    keys = ("teacher.max_steps=null", "teacher.global_batch_size=48", "teacher.save_steps=5", *more)
     folder = project.folder / "changing"
     straight = project.folder / "seen-straight"
     assert lives.run(project.folder / "one", *keys, seen=straight)["code"] == 0

@@ -31,6 +31,7 @@ from src.logs import set_up_logging
 from src.models.factory import Model
 from src.training.run import LossFunction
 from tests.fakes.faulty_training import step_of, train
+from tests.fakes.micro_batches import sequences_of
 from tests.integration.checkpoint_lives import ACTION, Actions
 
 FORWARD = b"f"
@@ -63,8 +64,8 @@ def note_rows(request: Mapping[str, Any], rank: int, micro_batch: Mapping[str, A
     if "seen" not in request:
         return
     rows = [
-        hashlib.sha256(np.trim_zeros(row, "b").tobytes()).hexdigest()[:16]
-        for row in micro_batch["input_ids"].numpy()
+        hashlib.sha256(np.array(sequence.ids).tobytes()).hexdigest()[:16]
+        for sequence in sequences_of(micro_batch)
     ]
     with (Path(request["seen"]) / f"rank-{rank}.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps([step_of(micro_batch), rows]) + "\n")
@@ -78,16 +79,7 @@ def start_rank(request: Mapping[str, Any], rank: int, ports: list[int], progress
     code = 1
     try:
         if len(ports) > 1:
-            addresses = [f"127.0.0.1:{port}" for port in ports]
-            os.environ |= {
-                "PADDLE_TRAINER_ID": str(rank),
-                "PADDLE_TRAINERS_NUM": str(len(ports) - 1),
-                "PADDLE_TRAINER_ENDPOINTS": ",".join(addresses[1:]),
-                "PADDLE_CURRENT_ENDPOINT": addresses[rank + 1],
-                "PADDLE_MASTER": addresses[0],
-                "PADDLE_DISTRI_BACKEND": "gloo",
-                "PADDLE_RANK_IN_NODE": str(rank),
-            }
+            os.environ |= rank_environment(rank, ports)
         live(request, rank, progress)
         code = 0
     except Interrupted as error:
@@ -96,6 +88,20 @@ def start_rank(request: Mapping[str, Any], rank: int, ports: list[int], progress
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def rank_environment(rank: int, ports: list[int]) -> dict[str, str]:
+    """What Paddle's launcher tells a rank; the first port is the meeting point of all."""
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    return {
+        "PADDLE_TRAINER_ID": str(rank),
+        "PADDLE_TRAINERS_NUM": str(len(ports) - 1),
+        "PADDLE_TRAINER_ENDPOINTS": ",".join(addresses[1:]),
+        "PADDLE_CURRENT_ENDPOINT": addresses[rank + 1],
+        "PADDLE_MASTER": addresses[0],
+        "PADDLE_DISTRI_BACKEND": "gloo",
+        "PADDLE_RANK_IN_NODE": str(rank),
+    }
 
 
 def free_ports(count: int) -> list[int]:

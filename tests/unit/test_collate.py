@@ -55,6 +55,48 @@ def test_micro_batches_equal_sequences_built_one_by_one(tmp_path, kind, directio
 
 
 @pytest.mark.parametrize("kind", ["compact", "chatml"])
+def test_packed_rows_equal_sequences_laid_end_to_end_one_by_one(tmp_path, kind):
+    collator, prompts = build(tmp_path, kind)
+    items = np.random.default_rng(1).permutation(2 * len(PAIRS))[:12]
+    packed = [np.array([3, 1, 2]), np.array([1]), np.array([5])]
+    sizes = [int(counts.sum()) for counts in packed]
+    batches = collator.micro_batches(collator.locate(items), sizes, packed)
+    remaining = iter(items.tolist())
+    pad = small_tokenizer().pad_id
+    for batch, counts in zip(batches, packed, strict=True):
+        rows = [
+            [sequence_of(next(remaining), prompts, DIRECTIONS) for _ in range(count)]
+            for count in counts.tolist()
+        ]
+        longest = max(sum(len(ids) for ids, _ in row) for row in rows)
+        expected: dict[str, list[list[int]]]
+        expected = {"input_ids": [], "position_ids": [], "sequence_ends": []}
+        positions, labels = [], []
+        for number, row in enumerate(rows):
+            joined: list[int] = []
+            places: list[int] = []
+            ends: list[int] = []
+            for ids, counted in row:
+                begin = len(joined)
+                joined += ids
+                places += range(len(ids))
+                ends += [begin + len(ids)] * len(ids)
+                for place in range(begin + len(ids) - counted, begin + len(ids)):
+                    positions.append(number * longest + place - 1)
+                    labels.append(joined[place])
+            padding = range(len(joined), longest)
+            expected["input_ids"].append(joined + [pad for _ in padding])
+            expected["position_ids"].append(places + [0 for _ in padding])
+            expected["sequence_ends"].append(ends + [place + 1 for place in padding])
+        assert {name: batch[name].tolist() for name in expected} == expected
+        assert batch["target_positions"].tolist() == positions
+        assert batch["labels"].tolist() == labels
+        assert {array.dtype for array in batch.values()} == {np.dtype(np.int64)}
+    directions = np.concatenate([batch["directions"] for batch in batches])
+    assert np.array_equal(directions, items % 2)
+
+
+@pytest.mark.parametrize("kind", ["compact", "chatml"])
 def test_lengths_equal_those_of_sequences_built_one_by_one(tmp_path, kind):
     collator, prompts = build(tmp_path, kind)
     items = np.arange(2 * len(PAIRS))

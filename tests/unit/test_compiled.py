@@ -15,11 +15,23 @@ from src.compiled import compiled, read_only
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 CODE = """
 import numpy as np
-from src.compiled import compiled, fingerprint, is_first_run
-from src.corpus.mixing import mix
-was_first = is_first_run()
-mix(np.uint64(7))
-print(fingerprint(), was_first, is_first_run())
+from src.compiled import fingerprint, machine_code_folder
+from src.corpus.mixing import mix_one
+
+def is_made():
+    return any(machine_code_folder().rglob("*.nbi"))
+
+was_made = is_made()
+mix_one(np.uint64(7))
+print(fingerprint(), was_made, is_made())
+"""
+MIX_ONE = """
+from src.compiled import compiled
+from src.corpus.constants import ONE
+
+@compiled
+def mix_one(value):
+    return mix(value)
 """
 
 
@@ -30,7 +42,7 @@ def project(tmp_path):
         (tmp_path / "src" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(SOURCES / name, tmp_path / "src" / name)
     (tmp_path / "src/corpus/mixing.py").write_text(
-        (SOURCES / "corpus/mixing.py").read_text() + "\nfrom src.corpus.constants import ONE\n"
+        (SOURCES / "corpus/mixing.py").read_text() + MIX_ONE
     )
     (tmp_path / "src/corpus/constants.py").write_text("ONE = 1\n")
     return tmp_path
@@ -47,8 +59,8 @@ def run(project: Path, *, is_first: bool = True) -> str:
         text=True,
         check=True,
     )
-    fingerprint, was_first, is_still_first = finished.stdout.split()
-    assert (was_first, is_still_first) == (str(is_first), "False")
+    fingerprint, was_made, is_made = finished.stdout.split()
+    assert (was_made, is_made) == (str(not is_first), "True")
     return fingerprint
 
 

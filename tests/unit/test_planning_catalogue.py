@@ -70,7 +70,7 @@ def test_an_unknown_name_gets_a_hint(find, name, hint):
     ("content", "message"),
     [
         (None, "does not exist"),
-        ("gpus: [", "cannot be read"),
+        ("gpus: [", "is no YAML in UTF-8: while parsing"),
         ("as_of: today", "is not of the form"),
         ("42", "is not of the form"),
     ],

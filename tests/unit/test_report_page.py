@@ -85,6 +85,19 @@ def test_source_shares_before_and_after_sampling_are_shown() -> None:
     ]
 
 
+def test_the_gate_of_the_sampler_is_told_with_its_score() -> None:
+    report = make_report()
+    report.sampling["gates"] = {
+        "en-zh": {"candidates": 8000, "left_out": 2000, "lowest_score": 0.73456},
+        "de-fr": {"candidates": 10, "left_out": 0, "lowest_score": None},
+    }
+    text = " ".join(re.sub(r"<[^>]*>", " ", render_page(report)).split())
+    assert (
+        "en-zh: the gate left out 2,000 pairs (25.0 %), those with a score below 0.735 "
+        "de-fr: the gate left out nothing"
+    ) in text
+
+
 def test_token_lengths_show_what_each_limit_costs_and_which_is_recommended() -> None:
     html = render_page(make_report())
     rows = re.findall(r"<tr.*?</tr>", html[html.index('<table class="candidates">') :])[:4]

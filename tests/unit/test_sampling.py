@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from src.corpus.demo_text import distinct_pairs
 from src.corpus.sampling import Pool, Strategy, choose, coverage
+from src.corpus.sampling.diverse import GATE_SHARE
 from src.corpus.texts import Texts
 from tests.fakes.text_pool import Row, TextPool
 
@@ -27,7 +28,7 @@ SHARED_DATA = Path(
 
 def chosen_of(pool: Pool, strategy: Strategy, size: int, *, seed: int = 3, workers: int = 1) -> Any:
     """`[N]` what was chosen, blocks joined."""
-    masks = choose(pool, strategy, size, seed, workers=workers)
+    masks = choose(pool, strategy, size, seed, workers=workers).masks
     assert [len(mask) for mask in masks] == [pool.rows(block) for block in range(pool.block_count)]
     assert all(mask.dtype == np.bool_ for mask in masks)
     return np.concatenate([np.zeros(0, np.bool_), *masks])
@@ -172,7 +173,7 @@ def test_weights_count_for_diversity_and_not_for_quality(demo_rows: list[Row]) -
 
 def covered(pool: TextPool, strategy: Strategy, size: int, held_out: list[Row]) -> float:
     """The share of the held-out n-grams that a choice contains."""
-    masks = choose(pool, strategy, size, 3)
+    masks = choose(pool, strategy, size, 3).masks
     left, right = (Texts.of(side) for side in zip(*held_out, strict=True))
     return float(coverage(pool, masks, left, right, seed=3)["selected"])
 
@@ -233,6 +234,22 @@ def test_the_gate_treats_equal_scores_alike(
     assert bool((chosen & wanted).any()) == (not stays_out)
 
 
+def test_the_gate_says_what_it_left_out_and_that_is_never_chosen(demo_rows: list[Row]) -> None:
+    scores = np.random.default_rng(1).random(2000, np.float32)
+    pool = TextPool(demo_rows[:2000], scores=scores, ends=[700, 2000])
+    masks, gate = choose(pool, "diverse", 300, 3)
+    assert gate is not None
+    assert gate.lowest is not None
+    is_out = scores < gate.lowest
+    assert gate.left_out == np.count_nonzero(is_out) == 2000 * GATE_SHARE
+    assert not np.concatenate(masks)[is_out].any()
+
+
+def test_a_gate_that_leaves_nothing_out_says_so(demo_rows: list[Row]) -> None:
+    assert choose(TextPool(demo_rows[:100]), "diverse", 99, 3).gate == (0, None)
+    assert choose(TextPool(demo_rows[:100]), "random", 50, 3).gate is None
+
+
 def test_pairs_without_any_worth_are_chosen_by_hash_from_everywhere() -> None:
     rows = [(f"word{number}x", f"{number}") for number in range(3000)]
     chosen = chosen_of(TextPool(rows, ends=[1000, 2000, 3000]), "diverse", 1500)
@@ -289,7 +306,7 @@ def test_diverse_covers_more_of_real_text_with_less_noise() -> None:
         ends=[*range(3000, len(unique), 3000), len(unique)],
     )
     left, right = (Texts.of(side) for side in zip(*rows[20_000:], strict=True))
-    masks = choose(pool, "diverse", 4000, 3, workers=2)
+    masks = choose(pool, "diverse", 4000, 3, workers=2).masks
     found = coverage(pool, masks, left, right, seed=3)
     assert found["selected"] > 1.03 * found["random"]
     untranslated = np.concatenate(masks) & ~is_translated

@@ -52,7 +52,7 @@ def test_without_held_out_text_there_is_nothing_to_say() -> None:
 
 def test_a_random_choice_covers_what_chance_covers() -> None:
     pool = TextPool(zipf_rows(6000, 1), ends=[1000, 2500, 6000])
-    masks = choose(pool, "random", 1500, 7)
+    masks = choose(pool, "random", 1500, 7).masks
     found = measured(pool, masks, zipf_rows(500, 2))
     assert found["selected"] == pytest.approx(found["random"], abs=0.02)
     assert found["random_tokens"] == pytest.approx(found["tokens"], rel=0.2)
@@ -68,7 +68,7 @@ def test_chance_has_as_many_tokens_and_not_as_many_pairs() -> None:
 
 def test_both_curves_rise_to_the_whole_choice() -> None:
     pool = TextPool(zipf_rows(3000, 1))
-    found = measured(pool, choose(pool, "diverse", 600, 7), zipf_rows(300, 2))
+    found = measured(pool, choose(pool, "diverse", 600, 7).masks, zipf_rows(300, 2))
     curve = found["curve"]
     assert curve["share"] == [point / POINTS for point in range(1, POINTS + 1)]
     for name in ("selected", "random"):
@@ -94,7 +94,7 @@ def test_neither_threads_nor_blocks_change_the_numbers() -> None:
 
 def test_a_sample_of_the_kinds_stands_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = TextPool(zipf_rows(3000, 1))
-    masks, held_out = choose(pool, "diverse", 600, 7), zipf_rows(1000, 2)
+    masks, held_out = choose(pool, "diverse", 600, 7).masks, zipf_rows(1000, 2)
     exact = measured(pool, masks, held_out)
     monkeypatch.setattr(measuring, "MOST_KINDS", 2500)
     sampled = measured(pool, masks, held_out)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from src.errors import ConfigError, DataError
 from src.tokens.prompts import build_prompts
 from src.tokens.stream import POSITION, StreamingDataset, evaluation_batches
+from tests.fakes.micro_batches import sequences_of
 from tests.fakes.small_tokens import DIRECTIONS, make_pairs, small_tokenizer, write_cache
 
 PAIRS = make_pairs(90)
@@ -45,12 +46,10 @@ def stream(split, **changes):
 
 def rows_of(micro_batch):
     """Each sequence of a micro-batch without padding, with its direction."""
-    pad = small_tokenizer().pad_id
+    sequences = sequences_of(micro_batch, pad_id=small_tokenizer().pad_id)
     return [
-        (direction, tuple(index for index in row if index != pad))
-        for row, direction in zip(
-            micro_batch["input_ids"].tolist(), micro_batch["directions"].tolist(), strict=True
-        )
+        (direction, sequence.ids)
+        for sequence, direction in zip(sequences, micro_batch["directions"].tolist(), strict=True)
     ]
 
 
@@ -100,11 +99,13 @@ def test_the_stream_of_one_pair_of_languages_is_what_it_always_was(split):
     global_batch_size=st.integers(1, 50),
     cut=st.integers(0, 100),
     later_ranks=st.integers(1, 5),
+    packing=st.booleans(),
 )
 def test_all_ranks_together_see_every_pair_once_an_epoch_also_after_a_resume_on_other_ranks(
-    split, ranks, batch_size, global_batch_size, cut, later_ranks
+    split, ranks, batch_size, global_batch_size, cut, later_ranks, packing
 ):
     changes = {"batch_size": batch_size, "global_batch_size": global_batch_size, "num_epochs": 1}
+    changes["packing"] = packing
     seen = []
     position = (0, 0)
     for rank in range(ranks):
@@ -127,10 +128,12 @@ def test_all_ranks_together_see_every_pair_once_an_epoch_also_after_a_resume_on_
     assert sorted(seen) == rows_that_fit()
 
 
-def test_resumed_stream_is_the_tail_of_the_uninterrupted_one(split):
-    straight = list(iter(stream(split, num_epochs=3)))
+@pytest.mark.parametrize("packing", [False, True])
+def test_resumed_stream_is_the_tail_of_the_uninterrupted_one(split, packing):
+    changes = {"num_epochs": 3, "packing": packing}
+    straight = list(iter(stream(split, **changes)))
     for done, step in enumerate(straight[:-1], start=1):
-        resumed = stream(split, num_epochs=3, start_epoch=step["epoch"], start_batch=step["batch"])
+        resumed = stream(split, **changes, start_epoch=step["epoch"], start_batch=step["batch"])
         assert_same_steps(resumed, straight[done:])
     assert (straight[-1]["epoch"], straight[-1]["batch"]) == (3, 0)
 
@@ -147,9 +150,11 @@ def test_stream_has_no_end_without_a_number_of_epochs(split):
     assert sorted(epochs[0]) == sorted(epochs[1])
 
 
+@pytest.mark.parametrize("packing", [False, True])
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_counts_are_those_of_all_ranks(split, ranks):
-    datasets = [stream(split, rank=rank, world_size=ranks, num_epochs=1) for rank in range(ranks)]
+def test_counts_are_those_of_all_ranks(split, ranks, packing):
+    changes = {"world_size": ranks, "packing": packing, "num_epochs": 1}
+    datasets = [stream(split, rank=rank, **changes) for rank in range(ranks)]
     for steps in zip(*datasets, strict=True):
         parts = [part for step in steps for part in step["micro_batches"]]
         pad = small_tokenizer().pad_id
@@ -157,11 +162,36 @@ def test_counts_are_those_of_all_ranks(split, ranks):
             "target_tokens": sum(len(part["labels"]) for part in parts),
             "padded_tokens": sum(part["input_ids"].size for part in parts),
             "real_tokens": sum(int((part["input_ids"] != pad).sum()) for part in parts),
-            "pairs": sum(len(part["input_ids"]) for part in parts),
+            "pairs": sum(len(rows_of(part)) for part in parts),
         }
         for step in steps:
             assert {name: step[name] for name in expected} == expected
             assert all(len(part["input_ids"]) <= 4 for part in step["micro_batches"])
+
+
+def test_packed_steps_hold_the_same_pairs_on_any_number_of_ranks(split):
+    packed = {"packing": True, "num_epochs": 1}
+    alone = list(iter(stream(split, **packed)))
+    ranks = [
+        list(iter(stream(split, rank=rank, world_size=3, batch_size=1, **packed)))
+        for rank in range(3)
+    ]
+    for step, *shared in zip(alone, *ranks, strict=True):
+        assert sorted(rows_of_steps(shared)) == sorted(rows_of_steps([step]))
+        assert all(part["input_ids"].shape[1] <= 40 for part in step["micro_batches"])
+
+
+def test_packed_steps_are_a_random_draw_and_denser_than_their_pairs_padded(split):
+    lengths = [len(ids) for _, ids in rows_that_fit()]
+    steps = list(iter(stream(split, packing=True, num_epochs=1)))
+    spread = [np.ptp([len(ids) for _, ids in rows_of_steps([step])]) for step in steps[:-1]]
+    assert np.median(spread) > np.ptp(lengths) / 2
+    padded = sum(
+        len(rows) * max(len(ids) for _, ids in rows)
+        for rows in (rows_of_steps([step]) for step in steps)
+    )
+    assert sum(step["padded_tokens"] for step in steps) < 0.8 * padded
+    assert sum(step["real_tokens"] for step in steps) == sum(lengths)
 
 
 def test_left_out_pairs_are_counted_in_the_log(split, caplog):
