@@ -2,12 +2,14 @@
 
 `unbabel-comet` brings PyTorch and pins that do not agree with PaddleNLP's, so it runs in a process
 of its own, whose Python may be that of another environment. Nothing is downloaded: without a model
-here the score is left out, with the reason.
+here, or the encoder that the model names (xlm-roberta-large, most often), the score is left out,
+with the reason.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,20 +21,31 @@ from src.schema import EvaluationConfig
 # Reads one JSON object on stdin, writes one on its last line of stdout.
 _PROGRAM = """
 import json, sys
-from comet import load_from_checkpoint
-task = json.load(sys.stdin)
-model = load_from_checkpoint(task["model"])
-gpus = 0
-try:
+
+def score(task):
+    try:
+        from comet import load_from_checkpoint
+    except ModuleNotFoundError as error:
+        if error.name == "comet":
+            return {"is_missing": True}
+        raise
     import torch
-    gpus = 1 if torch.cuda.is_available() else 0
-except ImportError:
-    pass
-found = model.predict(task["rows"], batch_size=task["batch_size"], gpus=gpus, progress_bar=False)
+    model = load_from_checkpoint(task["model"])
+    found = model.predict(
+        task["rows"], batch_size=task["batch_size"], gpus=int(torch.cuda.is_available()),
+        progress_bar=False,
+    )
+    return {"system": float(found["system_score"])}
+
+try:
+    answer = score(json.load(sys.stdin))
+except Exception as error:
+    answer = {"failure": f"{type(error).__name__}: {error}".strip().splitlines()[0]}
 print()
-print(json.dumps({"system": float(found["system_score"])}))
+print(json.dumps(answer))
 """
-_NOT_INSTALLED = "No module named 'comet'"
+# A checkpoint names an encoder, whose tokenizer and sizes the library would fetch from the hub.
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
 def comet_score(
@@ -73,20 +86,24 @@ def comet_score(
             capture_output=True,
             encoding="utf-8",
             check=False,
+            env={**os.environ, **_OFFLINE},
         )
     except OSError as error:
         raise ConfigError(
             f"evaluation.comet_python={settings.comet_python} cannot be started: {error.strerror}"
         ) from error
-    if result.returncode == 0:
-        return float(json.loads(result.stdout.strip().splitlines()[-1])["system"]), ""
-    if _NOT_INSTALLED in result.stderr:
-        return None, (
-            "COMET is left out: `pip install unbabel-comet` in an environment of its own and name "
-            "its Python in evaluation.comet_python"
-        )
-    last = (result.stderr.strip() or f"exit code {result.returncode}").splitlines()[-1]
-    return None, f"COMET is left out, it failed: {last}"
+    if result.returncode:
+        last = (result.stderr.strip() or f"exit code {result.returncode}").splitlines()[-1]
+        return None, f"COMET is left out, it failed: {last}"
+    answer = json.loads(result.stdout.strip().splitlines()[-1])
+    if "system" in answer:
+        return float(answer["system"]), ""
+    if "failure" in answer:
+        return None, f"COMET is left out, it failed: {answer['failure']}"
+    return None, (
+        "COMET is left out: `pip install torch unbabel-comet 'setuptools<81'` in an environment "
+        "of its own and name its Python in evaluation.comet_python"
+    )
 
 
 def _checkpoint(path: Path) -> Path:

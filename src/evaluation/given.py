@@ -78,7 +78,7 @@ def evaluate_files(
             }
         if sources is not None and settings is not None:
             comet, why_not = comet_score(settings, others[-1][1], lines, alternatives[0])
-            results[name] |= {"comet": comet, "comet_missing": why_not}
+            results[name] |= {"comet": comet, "comet_missing": why_not or None}
     show_scores(results, title=f"into {target_language}", samples={})
     return results if len(results) > 1 else results[first]
 

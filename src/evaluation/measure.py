@@ -80,9 +80,10 @@ def measure(
     sources = [pair[source_language] for pair in pairs]
     references = [pair[target_language] for pair in pairs]
     began = time.perf_counter()
-    hypotheses = translator.translate(
+    translations = translator.translate_checked(
         sources, direction=direction, progress=ProgressLog(direction, time.monotonic)
     )
+    hypotheses = [translation.text for translation in translations]
     seconds = time.perf_counter() - began
     calibration, cross_entropy = _forced(translator, direction, sources, references, settings)
     comet, why_no_comet = comet_score(settings, sources, hypotheses, references)
@@ -95,6 +96,7 @@ def measure(
         "cross_entropy": cross_entropy,
         "expected_calibration_error": calibration.error,
         "calibration": calibration.to_json(),
+        "translations_with_warnings": sum(bool(found.warnings) for found in translations),
         "seconds": round(seconds, 3),
         "sentences_per_second": round(len(pairs) / seconds, 2),
     }

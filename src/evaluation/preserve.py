@@ -1,10 +1,8 @@
-"""What a translation must not change: placeholders, markup, addresses, code, numbers.
+"""What stands verbatim in a translation: placeholders, markup, addresses, code.
 
 A program that shows translated text breaks where `%s` is lost, a page where `</b>` is. A model
 keeps most of them by itself. Where it does not, the text around them is translated piece by piece
-and they are put back where they stood: less fluent, never broken. Numbers cannot be put back that
-way, because languages write them differently ("3月5日", "March 5"); they only decide between
-translations that the model itself finds likely.
+and they are put back where they stood: less fluent, never broken.
 """
 
 from __future__ import annotations
@@ -31,14 +29,6 @@ _PROTECTED = re.compile(
 _OPENING_TAG = re.compile(r"<[A-Za-z][^<>]*[^/<>]>|<[A-Za-z]>")
 _CLOSING_TAG = re.compile(r"</[A-Za-z][^<>]*>")
 
-_NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]+)*")
-# Where these stand, other digits may mean the same: "1.2 million" is "120万", "3:45 PM" is "15:45".
-_REWRITTEN = re.compile(
-    r"hundred|thousand|million|billion|trillion|dozen|[0-9] ?[ap]\.?m\b"
-    r"|[十百千万萬亿億兆]|[上下]午|晚上|中午|月",
-    re.IGNORECASE,
-)
-
 
 def protected_pieces(text: str) -> list[str]:
     """Placeholders, tags, addresses and code in a text, in order."""
@@ -50,18 +40,26 @@ def keeps_protected(source: str, translation: str) -> bool:
     return Counter(protected_pieces(source)) == Counter(protected_pieces(translation))
 
 
-def keeps_numbers(source: str, translation: str) -> bool:
-    """Whether every number in the source's digits stands in the translation, too.
+def describe_lost(source: str, translation: str) -> str:
+    """One sentence that names what `keeps_protected` misses, or finds too much."""
+    before, after = Counter(protected_pieces(source)), Counter(protected_pieces(translation))
+    lost, invented = list((before - after).elements()), list((after - before).elements())
+    if lost:
+        return f"{' and '.join(lost)} of the source is missing in the translation"
+    return f"the translation has {' and '.join(invented)}, which is not in the source"
 
-    True where the source writes numbers in a way that translators rewrite.
-    """
-    if _REWRITTEN.search(source):
-        return True
-    return not Counter(_numbers(source)) - Counter(_numbers(translation))
+
+def without_protected(text: str) -> str:
+    """The text with blanks in the place of its protected pieces, character for character."""
+    return _PROTECTED.sub(lambda match: " " * len(match.group()), text)
 
 
-def split_around(text: str) -> list[tuple[str, bool]]:
+def split_around(text: str, further: Sequence[tuple[int, int]] = ()) -> list[tuple[str, bool]]:
     """Cuts a text into protected pieces and what stands between them.
+
+    Args:
+        text: One line.
+        further: Begins and ends of other pieces to protect, in order, none inside a protected one.
 
     Returns:
         Pieces in order, each with whether it is to be translated: protected pieces are not, nor is
@@ -69,9 +67,10 @@ def split_around(text: str) -> list[tuple[str, bool]]:
     """
     pieces: list[tuple[str, bool]] = []
     start = 0
-    for match in _PROTECTED.finditer(text):
-        pieces += [(text[start : match.start()], True), (match.group(), False)]
-        start = match.end()
+    spans = [match.span() for match in _PROTECTED.finditer(text)]
+    for begin, end in sorted([*spans, *further]):
+        pieces += [(text[start:begin], True), (text[begin:end], False)]
+        start = end
     pieces.append((text[start:], True))
     return [(piece, is_open and any(map(str.isalnum, piece))) for piece, is_open in pieces if piece]
 
@@ -106,14 +105,3 @@ def _gap(joined: str, previous: str, source: str, content: str) -> str:
     is_inside_tag = _OPENING_TAG.fullmatch(previous) or _CLOSING_TAG.fullmatch(source)
     is_mark = not content[0].isalnum() and not _PROTECTED.match(content)
     return " " if came_from_wide and not is_inside_tag and not is_mark else ""
-
-
-def _numbers(text: str) -> list[str]:
-    """Numbers in digits, protected pieces left out, written in one way: 01,234.50 → 1234.5."""
-    found = []
-    for match in _NUMBER.findall(_PROTECTED.sub(" ", text)):
-        digits = re.sub(r",(?=[0-9]{3}(?![0-9]))", "", match)
-        whole, point, decimals = digits.partition(".")
-        decimals = decimals.rstrip("0")
-        found.append((whole.lstrip("0") or "0") + (point + decimals if decimals else ""))
-    return found

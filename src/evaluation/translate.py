@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from src.errors import EXIT_DONE, DataError
+from src.evaluation.translation import Translation
 from src.evaluation.translator import Translator, model_folder
 from src.schema import Config
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # Lines of stdin read, translated and printed together: enough to form full batches of one length.
 _BLOCK_LINES = 2048
+# Lines that are named in warnings; a model that loses more is told about by number.
+_NAMED_LINES = 20
 
 
 def translate_command(
@@ -58,25 +61,52 @@ def translate_command(
         preserve=config.evaluation.preserve,
         config=config,
     )
-    records: list[dict[str, str]] = []
+    records: list[dict[str, object]] = []
+    log = _WarningLog()
     for block in _blocks(texts, source_file):
-        translations = translator.translate(block, direction=direction)
+        translations = translator.translate_checked(block, direction=direction)
         if as_json:
             records += [
                 {
                     "direction": direction or translator.direction_of(text),
                     "source": text,
-                    "translation": translation,
+                    "translation": translation.text,
+                    "warnings": list(translation.warnings),
                 }
                 for text, translation in zip(block, translations, strict=True)
             ]
         else:
-            sys.stdout.write("".join(f"{translation}\n" for translation in translations))
+            sys.stdout.write("".join(f"{translation.text}\n" for translation in translations))
             sys.stdout.flush()
+            log.tell(translations)
+    log.end()
     if as_json:
         result = {"model": str(translator.folder), "translations": records}
         sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
     return EXIT_DONE
+
+
+class _WarningLog:
+    """Says which lines lost something: the first ones by name, the others by number."""
+
+    def __init__(self) -> None:
+        self._lines = self._warned = 0
+
+    def tell(self, translations: Sequence[Translation]) -> None:
+        """Counts the lines of a block on."""
+        for translation in translations:
+            self._lines += 1
+            self._warned += bool(translation.warnings)
+            if translation.warnings and self._warned <= _NAMED_LINES:
+                logger.warning("line %d: %s", self._lines, "; ".join(translation.warnings))
+
+    def end(self) -> None:
+        """Says how many were not named."""
+        if self._warned > _NAMED_LINES:
+            logger.warning(
+                "%d of %d lines lost something, as told of the first %d; --json tells of all",
+                self._warned, self._lines, _NAMED_LINES,
+            )  # fmt: skip
 
 
 def _blocks(texts: Sequence[str], source_file: Path | None) -> Iterator[list[str]]:

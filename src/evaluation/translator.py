@@ -1,7 +1,7 @@
 """Text to text with a trained model: the class behind evaluate, translate and serve.
 
-Lines are cleaned, cut where they are too long, translated once each, checked for what must not
-change (`src.evaluation.preserve`) and joined again.
+Lines are cleaned, cut where they are too long, translated once each, mended where they lose what
+must not change (`src.evaluation.repair`) and joined again.
 """
 
 from __future__ import annotations
@@ -10,20 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from src.errors import ConfigError
-from src.evaluation.preserve import (
-    join_around,
-    keeps_numbers,
-    keeps_protected,
-    split_around,
-)
+from src.evaluation.repair import Decoder, Piece, Warnings, repair
 from src.evaluation.segments import clean_line, directions_from, join_pieces, split_to_fit
 from src.evaluation.trained_model import TrainedModel
+from src.evaluation.translation import Translation
 from src.schema import Config
 from src.tokens.prompts import Prompt
 
 Progress = Callable[[int, int], None]
-# A direction and a text in it.
-Piece = tuple[str, str]
 
 # A source may take this share of the length that the model was trained on, the prompt not counted;
 # its translation needs the rest.
@@ -60,7 +54,8 @@ class Translator:
             batch_size: Sentences decoded together.
             max_new_tokens: Longest translation of one sentence, in tokens.
             beam_size: 1 is greedy search.
-            preserve: Repairs translations that lose placeholders, markup or numbers.
+            preserve: Repairs translations that lose placeholders, markup or numbers, and warns of
+                what they still lose.
             config: Names the tokenizer where the model folder holds none.
 
         Raises:
@@ -83,6 +78,17 @@ class Translator:
         direction: str | None = None,
         progress: Progress | None = None,
     ) -> list[str]:
+        """The texts of `translate_checked`, which says what the arguments mean."""
+        found = self.translate_checked(texts, direction=direction, progress=progress)
+        return [translation.text for translation in found]
+
+    def translate_checked(
+        self,
+        texts: Sequence[str],
+        *,
+        direction: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[Translation]:
         """Translates each text; line breaks inside a text stay where they are.
 
         Args:
@@ -106,16 +112,16 @@ class Translator:
             if line
         }
         self._split_long_lines(lines)
-        translations = self._translate_pieces(lines, progress)
-        return [
-            "\n".join(
-                join_pieces([translations[way, piece] for piece in lines[way, line]])
-                if line
-                else ""
-                for line in document
+        translations, warnings = self._translate_pieces(lines, progress)
+        found = []
+        for way, document in zip(directions, documents, strict=True):
+            pieces = [[(way, piece) for piece in lines.get((way, line), [])] for line in document]
+            text = "\n".join(
+                join_pieces([translations[piece] for piece in line]) for line in pieces
             )
-            for way, document in zip(directions, documents, strict=True)
-        ]
+            told = [warning for line in pieces for piece in line for warning in warnings[piece]]
+            found.append(Translation(text, tuple(dict.fromkeys(told))))
+        return found
 
     def direction_of(self, text: str) -> str:
         """The direction in which `translate` takes a text when none is given.
@@ -143,15 +149,16 @@ class Translator:
 
     def _translate_pieces(
         self, lines: dict[Piece, list[str]], progress: Progress | None
-    ) -> dict[Piece, str]:
+    ) -> tuple[dict[Piece, str], Warnings]:
         """Each different piece once: repeated sentences cost nothing."""
         pieces = list(
             dict.fromkeys((way, piece) for way, line in lines for piece in lines[way, line])
         )
         translations = self._decode(pieces, progress)
+        warnings: Warnings = dict.fromkeys(pieces, ())
         if self._preserve:
-            self._repair(translations)
-        return translations
+            warnings |= repair(translations, Decoder(self._decode, self._alternatives))
+        return translations, warnings
 
     def _decode(
         self, pieces: Sequence[Piece], progress: Progress | None = None
@@ -179,24 +186,6 @@ class Translator:
         )
         return {piece: self._text(ids) for piece, ids in zip(pieces, results, strict=True)}
 
-    def _repair(self, translations: dict[Piece, str]) -> None:
-        """Puts a translation that keeps everything in the place of each that does not."""
-        faulty = [
-            piece
-            for piece, text in translations.items()
-            if not (keeps_protected(piece[1], text) and keeps_numbers(piece[1], text))
-        ]
-        if not faulty:
-            return
-        for piece, candidates in self._alternatives(faulty).items():
-            whole = [text for text in candidates if keeps_protected(piece[1], text)]
-            exact = [text for text in whole if keeps_numbers(piece[1], text)]
-            # A number the model cannot keep is no reason for a less likely translation.
-            if exact or not keeps_protected(piece[1], translations[piece]):
-                translations[piece] = (exact or whole or [translations[piece]])[0]
-        broken = [piece for piece in faulty if not keeps_protected(piece[1], translations[piece])]
-        translations.update(self._translate_around(broken))
-
     def _alternatives(self, pieces: Sequence[Piece]) -> dict[Piece, list[str]]:
         from src.evaluation.decode import beam_candidates
 
@@ -213,26 +202,6 @@ class Translator:
         return {
             piece: [self._text(ids) for ids in candidates]
             for piece, candidates in zip(pieces, results, strict=True)
-        }
-
-    def _translate_around(self, pieces: Sequence[Piece]) -> dict[Piece, str]:
-        """Translates what stands between protected pieces, and puts these back verbatim."""
-        cut = {piece: split_around(piece[1]) for piece in pieces}
-        runs = dict.fromkeys(
-            (way, text.strip())
-            for (way, _), parts in cut.items()
-            for text, is_open in parts
-            if is_open
-        )
-        found = self._decode(list(runs))
-        return {
-            piece: join_around(
-                [
-                    (text, found[piece[0], text.strip()] if is_open else text)
-                    for text, is_open in parts
-                ]
-            )
-            for piece, parts in cut.items()
         }
 
     def _prompts_of(self, pieces: Sequence[Piece]) -> list[list[int]]:

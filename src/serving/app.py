@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 
 from src.errors import LinguaBridgeError
+from src.evaluation.translation import Translation
 from src.schema import ServingConfig
 from src.serving.batcher import Batcher, TooBusy
 from src.serving.limits import RateLimit
@@ -97,7 +98,7 @@ def build_app(
     async def translate(request: Request) -> Response:
         body = await _read_body(request, TranslateBody, largest)
         direction, translations = await _translated([body.text], body.direction)
-        return JSONResponse({"direction": direction[0], "translation": translations[0]})
+        return JSONResponse(_answer(direction[0], translations[0]))
 
     @app.post("/translate/batch")
     async def translate_batch(request: Request) -> Response:
@@ -108,11 +109,11 @@ def build_app(
             )
         directions, translations = await _translated(body.texts, body.direction)
         pairs = zip(directions, translations, strict=True)
-        return JSONResponse(
-            {"translations": [{"direction": way, "translation": text} for way, text in pairs]}
-        )
+        return JSONResponse({"translations": [_answer(way, found) for way, found in pairs]})
 
-    async def _translated(texts: list[str], direction: str | None) -> tuple[list[str], list[str]]:
+    async def _translated(
+        texts: list[str], direction: str | None
+    ) -> tuple[list[str], list[Translation]]:
         length = sum(map(len, texts))
         if length > settings.max_characters:
             raise HTTPException(
@@ -128,9 +129,17 @@ def build_app(
     return app
 
 
+def _answer(direction: str, found: Translation) -> dict[str, object]:
+    return {
+        "direction": direction,
+        "translation": found.text,
+        "warnings": list(found.warnings),
+    }
+
+
 def _submit(
     batcher: Batcher, texts: list[str], directions: list[str]
-) -> Callable[[], Awaitable[list[str]]]:
+) -> Callable[[], Awaitable[list[Translation]]]:
     """Queues the texts of each direction; the result gives all translations in the given order."""
     futures = {}
     try:
@@ -142,7 +151,7 @@ def _submit(
             future.cancel()
         raise
 
-    async def gather() -> list[str]:
+    async def gather() -> list[Translation]:
         found = await asyncio.gather(*(asyncio.wrap_future(f) for f in futures.values()))
         by_direction = {way: iter(lines) for way, lines in zip(futures, found, strict=True)}
         return [next(by_direction[way]) for way in directions]
@@ -150,7 +159,9 @@ def _submit(
     return gather
 
 
-async def _wait(answer: Callable[[], Awaitable[list[str]]], seconds: float) -> list[str]:
+async def _wait(
+    answer: Callable[[], Awaitable[list[Translation]]], seconds: float
+) -> list[Translation]:
     try:
         return await asyncio.wait_for(answer(), seconds)
     except asyncio.TimeoutError:

@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from queue import Empty, Full, Queue
 from threading import Lock, Thread
 
+from src.evaluation.translation import Translation
+
 logger = logging.getLogger(__name__)
 
 # Texts and their common direction in, as many translations out.
-Translate = Callable[[Sequence[str], str], list[str]]
+Translate = Callable[[Sequence[str], str], list[Translation]]
 
 _POLL_SECONDS = 0.2
 # Weight of the newest batch in the mean that Retry-After is made from.
@@ -42,7 +44,7 @@ class TooBusy(Exception):
 class _Job:
     texts: list[str]
     direction: str
-    answer: Future[list[str]] = field(default_factory=Future)
+    answer: Future[list[Translation]] = field(default_factory=Future)
 
 
 class Batcher:
@@ -87,7 +89,7 @@ class Batcher:
         """Whether jobs are still worked off."""
         return self._thread.is_alive()
 
-    def submit(self, texts: Sequence[str], direction: str) -> Future[list[str]]:
+    def submit(self, texts: Sequence[str], direction: str) -> Future[list[Translation]]:
         """Queues texts of one direction; the future gives their translations in order.
 
         Raises:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from src.evaluation.numbers import keep_numbers
+from src.evaluation.translation import Translation
 from src.evaluation.translator import Translator
 from src.schema import Config, ServingConfig
 from src.serving.app import build_app
@@ -43,9 +45,9 @@ class ModelService:
         """The direction of each text; see `choose_directions`."""
         return choose_directions(texts, direction, self.directions)
 
-    def translate(self, texts: Sequence[str], direction: str) -> list[str]:
+    def translate(self, texts: Sequence[str], direction: str) -> list[Translation]:
         """Translations in order."""
-        return self._translator.translate(texts, direction=direction)
+        return self._translator.translate_checked(texts, direction=direction)
 
 
 def serve(config: Config, model: str) -> None:
@@ -69,8 +71,10 @@ def serve(config: Config, model: str) -> None:
                 config=config,
             )
         )
-        for direction in service.directions:  # the first translation compiles what it needs
+        for direction in service.directions:  # the first translation compiles what it needs,
             service.translate([_WARM_UP.get(direction[:2], "Hello.")], direction)
+            if config.evaluation.preserve:  # and the first that loses a number more than that
+                keep_numbers(direction, [("1", "2")])
         _run(service, listener, settings)
 
 
@@ -83,10 +87,6 @@ def _run(service: ModelService, listener: socket.socket, settings: ServingConfig
         wait_seconds=settings.batch_milliseconds / 1000,
         on_batch=metrics.batch,
     )
-    # uvicorn ends as asked and then sends itself the signal again: here it means nothing any more.
-    previous = {
-        number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)
-    }
     server = uvicorn.Server(
         uvicorn.Config(
             build_app(service, batcher, metrics, settings),
@@ -96,6 +96,12 @@ def _run(service: ModelService, listener: socket.socket, settings: ServingConfig
             server_header=False,
         )
     )
+
+    def stop(*_: object) -> None:
+        # For a signal before uvicorn listens for it; it sends itself later ones a second time.
+        server.should_exit = True
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     listener.listen()  # who reads the next line may ask at once
     host, port = listener.getsockname()[:2]
     logger.info(

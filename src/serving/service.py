@@ -7,6 +7,7 @@ from typing import Protocol
 
 from src.errors import ConfigError
 from src.evaluation.segments import directions_from
+from src.evaluation.translation import Translation
 
 
 class Service(Protocol):
@@ -27,7 +28,7 @@ class Service(Protocol):
             ConfigError: If the model does not know it, or a text's script does not tell.
         """
 
-    def translate(self, texts: Sequence[str], direction: str) -> list[str]:
+    def translate(self, texts: Sequence[str], direction: str) -> list[Translation]:
         """Translations in order."""
 
 

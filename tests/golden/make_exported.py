@@ -12,27 +12,16 @@ compares ours with them, without `transformers`.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import paddle
-
-from src.checkpoint.format import write_folder
 from src.export.folder import export_model
 from src.export.probes import probe_sentences
-from src.models.factory import (
-    Model,
-    build_model,
-    hidden_states,
-    logits,
-    published_config,
-    weight_arrays,
-)
+from src.models.factory import Model, build_model
 from src.schema import ArchitectureConfig
 from src.tokens.prompts import build_prompts
 from src.tokens.tokenizer import Tokenizer, train_tokenizer
+from tests.fakes.small_translator import learn_by_heart, write_translator
 
 FOLDER = Path(__file__).resolve().parent / "exported"
 DIRECTIONS = ("en-zh", "zh-en")
@@ -47,23 +36,8 @@ def learn(model: Model, tokenizer: Tokenizer) -> None:
     rows = []
     for prompt, sources, targets in zip(prompts, sentences, sentences[::-1], strict=True):
         pairs = zip(tokenizer.encode_batch(sources), tokenizer.encode_batch(targets), strict=True)
-        rows += [(prompt.opening(source), target) for source, target in pairs]
-    width = max(len(opening) + len(target) + 1 for opening, target in rows)
-    ids = np.full([len(rows), width], tokenizer.pad_id, dtype=np.int64)
-    counted = np.zeros([len(rows), width], dtype="float32")
-    for row, (opening, target) in enumerate(rows):
-        sequence = [*opening, *target, tokenizer.eos_id]
-        ids[row, : len(sequence)] = sequence
-        counted[row, len(opening) : len(sequence)] = 1.0
-    tokens, mask = paddle.to_tensor(ids), paddle.to_tensor(counted[:, 1:])
-    optimizer = paddle.optimizer.AdamW(4e-3, parameters=model.parameters())
-    for _ in range(STEPS):
-        values = logits(model, hidden_states(model, tokens[:, :-1]))
-        losses = paddle.nn.functional.cross_entropy(values, tokens[:, 1:], reduction="none")
-        loss = (losses.squeeze(-1) * mask).sum() / mask.sum()
-        loss.backward()
-        optimizer.step()
-        optimizer.clear_grad()
+        rows += [(prompt.opening(source), [*target, tokenizer.eos_id]) for source, target in pairs]
+    learn_by_heart(model, rows, pad_id=tokenizer.pad_id, steps=STEPS, learning_rate=4e-3)
 
 
 def make(folder: Path) -> None:
@@ -79,24 +53,16 @@ def make(folder: Path) -> None:
     )
     model = build_model(architecture, vocab_size=tokenizer.vocab_size + 8, seed=1)
     learn(model, tokenizer)
-    ours = {
-        "prompt": "compact",
-        "language_pairs": list(DIRECTIONS),
-        "max_seq_length": MAX_SEQ_LENGTH,
-    }
     with tempfile.TemporaryDirectory() as temporary:
         trained = Path(temporary) / "tiny" / "final"
-        trained.parent.mkdir()
-        write_folder(
+        write_translator(
             trained,
+            model,
+            tokenizer,
+            directions=DIRECTIONS,
+            max_seq_length=MAX_SEQ_LENGTH,
             step=STEPS,
-            tensors={"model.safetensors": weight_arrays(model)},
-            documents={
-                "config.json": json.dumps({**published_config(model), "linguabridge": ours})
-            },
-            facts={},
         )
-        tokenizer.save(trained)
         export_model(str(trained), folder, license_id="apache-2.0")
 
 

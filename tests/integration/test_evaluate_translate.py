@@ -10,23 +10,24 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import paddle
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from src.checkpoint.format import write_folder
 from src.config import load_config
 from src.errors import ConfigError, DataError, ModelError
 from src.evaluation.evaluate import compare, evaluate
 from src.evaluation.given import evaluate_files
+from src.evaluation.numbers import keep_numbers
 from src.evaluation.preserve import keeps_protected
 from src.evaluation.translate import Translator, translate_command
-from src.models.factory import build_model, hidden_states, logits, published_config, weight_arrays
+from src.evaluation.translation import Translation
+from src.models.factory import build_model
 from src.schema import ArchitectureConfig
 from src.tokens.prompts import build_prompt
 from src.tokens.tokenizer import train_tokenizer
+from tests.fakes.small_translator import learn_by_heart, write_translator
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIRS = {
@@ -51,21 +52,7 @@ def learn(model, tokenizer, *, steps: int) -> None:
             opening = prompt.opening(tokenizer.encode(texts[source_language]))
             target = [*tokenizer.encode(texts[target_language]), *prompt.suffix]
             rows.append((opening, target))
-    width = max(len(opening) + len(target) for opening, target in rows)
-    ids = np.full([len(rows), width], tokenizer.pad_id, dtype=np.int64)
-    counted = np.zeros([len(rows), width], dtype="float32")
-    for row, (opening, target) in enumerate(rows):
-        ids[row, : len(opening) + len(target)] = [*opening, *target]
-        counted[row, len(opening) : len(opening) + len(target)] = 1.0
-    tokens, mask = paddle.to_tensor(ids), paddle.to_tensor(counted[:, 1:])
-    optimizer = paddle.optimizer.AdamW(3e-3, parameters=model.parameters())
-    for _ in range(steps):
-        values = logits(model, hidden_states(model, tokens[:, :-1]))
-        losses = paddle.nn.functional.cross_entropy(values, tokens[:, 1:], reduction="none")
-        loss = (losses.squeeze(-1) * mask).sum() / mask.sum()
-        loss.backward()
-        optimizer.step()
-        optimizer.clear_grad()
+    learn_by_heart(model, rows, pad_id=tokenizer.pad_id, steps=steps, learning_rate=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -83,20 +70,9 @@ def student(tmp_path_factory) -> Path:
     model = build_model(architecture, vocab_size=tokenizer.vocab_size + 8, seed=1)
     learn(model, tokenizer, steps=120)
     folder: Path = tmp_path_factory.mktemp("models") / "student" / "final"
-    folder.parent.mkdir()
-    ours = {
-        "prompt": "compact",
-        "language_pairs": list(DIRECTIONS),
-        "max_seq_length": MAX_SEQ_LENGTH,
-    }
-    write_folder(
-        folder,
-        step=120,
-        tensors={"model.safetensors": weight_arrays(model)},
-        documents={"config.json": json.dumps({**published_config(model), "linguabridge": ours})},
-        facts={},
+    write_translator(
+        folder, model, tokenizer, directions=DIRECTIONS, max_seq_length=MAX_SEQ_LENGTH, step=120
     )
-    tokenizer.save(folder)
     return folder
 
 
@@ -387,6 +363,40 @@ def test_what_a_model_loses_is_put_back(translator):
     assert translator.translate(["谢谢。%s"])[0] == "Thank you. %s"
 
 
+WRONG_NUMBER = "It costs 8.5 dollars."
+
+
+def test_a_number_that_the_model_cannot_write_is_kept_all_the_same_or_named(translator):
+    """The model has learned one price by heart, and says it of everything."""
+    long = "It costs 84372.61 dollars."
+    plain, wrong, found = translator.translate_checked(["Thank you.", WRONG_NUMBER, long])
+    assert plain == Translation("谢谢。")
+    for source, translation, number in ((WRONG_NUMBER, wrong, "8.5"), (long, found, "84372.61")):
+        is_kept = keep_numbers("en-zh", [(source, translation.text)]) == [True]
+        assert is_kept is (number in translation.text)
+        assert is_kept is (translation.warnings == ())
+        assert is_kept or number in translation.warnings[0]
+
+
+def test_a_lost_number_is_warned_of_by_line_and_in_json(config, caplog, capsys):
+    without = config.evaluation.model_copy(update={"preserve": False})
+    unchecked = config.model_copy(update={"evaluation": without})
+    texts = ["Thank you.", *[f"{WRONG_NUMBER} {n}" for n in range(30, 52)]]
+    assert command(config, texts) == 0
+    named = [record for record in caplog.messages if record.startswith("line ")]
+    assert len(named) == 20
+    assert named[0].startswith("line 2: ")
+    assert caplog.messages[-1].startswith("22 of 23 lines lost something, as told of the first 20")
+    caplog.clear()
+    assert command(unchecked, texts) == 0
+    assert caplog.messages == []
+    capsys.readouterr()
+    assert command(config, texts[:2], as_json=True) == 0
+    records = json.loads(capsys.readouterr().out)["translations"]
+    assert records[0]["warnings"] == []
+    assert "8.5" in records[1]["warnings"][0]
+
+
 def test_preserving_can_be_switched_off(student):
     plain = Translator(student, batch_size=4, max_new_tokens=24, preserve=False)
     source = "Thank you. %s {name} <b>I like tea.</b>"
@@ -484,6 +494,7 @@ def test_translate_command_gives_one_json_object(config, capsys, student):
         "direction": "en-zh",
         "source": "Thank you.",
         "translation": "谢谢。",
+        "warnings": [],
     }
     assert result["translations"][1]["direction"] == "en-zh"
 

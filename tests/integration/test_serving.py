@@ -59,11 +59,14 @@ def post(address: str, path: str, **arguments) -> httpx.Response:
 
 def test_both_directions_are_found_and_lines_stay(address):
     answer = post(address, "/translate", json={"text": "Where is the nearest hospital?"})
-    assert answer.json() == {"direction": "en-zh", "translation": "最近的医院在哪里？"}
+    assert answer.json() == {
+        "direction": "en-zh", "translation": "最近的医院在哪里？", "warnings": [],
+    }  # fmt: skip
     answer = post(address, "/translate", json={"text": "最近的医院在哪里？\n\n2029年3月5日星期一"})
     assert answer.json() == {
         "direction": "zh-en",
         "translation": "Where is the nearest hospital?\n\nMonday, March 5, 2029",
+        "warnings": [],
     }
     answer = post(address, "/translate/batch", json={"texts": ["", "点击 %s 打开 {name}。"]})
     assert [item["translation"] for item in answer.json()["translations"]] == [
@@ -189,6 +192,33 @@ def test_sigterm_answers_what_is_under_way_and_ends_with_code_0():
     _, log = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Traceback" not in log
+
+
+# Ends itself in the moment between the line "serving …" and the server's start.
+ENDED_AT_ITS_FIRST_LINE = """
+import logging, os, signal, sys
+from src.cli import main
+
+class End(logging.Handler):
+    def emit(self, record):
+        if record.getMessage().startswith("serving "):
+            os.kill(os.getpid(), signal.{name})
+
+logging.getLogger("src.serving.server").addHandler(End())
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_before_the_first_request_ends_it_too(name):
+    result = subprocess.run(
+        [sys.executable, "-c", ENDED_AT_ITS_FIRST_LINE.replace("{name}", name),
+         "serve", "--model", str(MODEL), "--port", "0"],
+        cwd=ROOT, capture_output=True, check=False, text=True, timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.rstrip().endswith("stopped")
 
 
 def test_a_taken_port_is_one_sentence(address):

@@ -20,7 +20,12 @@ def load_from_checkpoint(path):
 class Model:
     def predict(self, rows, batch_size, gpus, progress_bar):
         assert set(rows[0]) == {"src", "mt", "ref"}
+        assert gpus == 0
         return {"system_score": sum(row["mt"] == row["ref"] for row in rows) / len(rows)}
+"""
+PROCESSOR = """
+class cuda:
+    is_available = staticmethod(lambda: False)
 """
 
 
@@ -38,6 +43,7 @@ def python_with(tmp_path, package: str | None) -> str:
     folder.mkdir()
     if package is not None:
         (folder / "comet.py").write_text(package, encoding="utf-8")
+        (folder / "torch.py").write_text(PROCESSOR, encoding="utf-8")
     script = tmp_path / "python"
     # Without site-packages: an installed comet must not be found instead.
     script.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} -S "$@"\n')
@@ -66,10 +72,16 @@ def test_model_is_found_in_the_folder_that_comet_downloads(model, tmp_path):
 def test_missing_package_and_failing_model_are_one_sentence(model, tmp_path):
     score, reason = ask(comet_model=str(model), comet_python=python_with(tmp_path, None))
     assert score is None
-    assert "pip install unbabel-comet" in reason
+    assert "pip install torch unbabel-comet 'setuptools<81'" in reason
     (tmp_path / "packages" / "comet.py").write_text("raise RuntimeError('broken')")
     score, reason = ask(comet_model=str(model), comet_python=str(tmp_path / "python"))
     assert (score, reason) == (None, "COMET is left out, it failed: RuntimeError: broken")
+    (tmp_path / "packages" / "comet.py").write_text("import os\nos._exit(7)")
+    score, reason = ask(comet_model=str(model), comet_python=str(tmp_path / "python"))
+    assert (score, reason) == (None, "COMET is left out, it failed: exit code 7")
+    (tmp_path / "packages" / "comet.py").write_text("import pkg_resources_of_old")
+    score, reason = ask(comet_model=str(model), comet_python=str(tmp_path / "python"))
+    assert reason.endswith("ModuleNotFoundError: No module named 'pkg_resources_of_old'")
 
 
 def test_named_model_or_python_that_is_not_there_is_refused(model, tmp_path):

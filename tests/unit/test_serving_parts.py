@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.errors import ConfigError
+from src.evaluation.translation import Translation
 from src.schema import ServingConfig
 from src.serving.app import build_app
 from src.serving.batcher import Batcher, TooBusy
@@ -25,7 +26,10 @@ DIRECTIONS = ("en-zh", "zh-en")
 
 
 class Recorder:
-    """Translates by turning text round; waits where it is told to, refuses the word "poison"."""
+    """Translates by turning text round, loses something of 你好, refuses the word "poison".
+
+    Waits where it is told to.
+    """
 
     name = "recorder"
     directions = DIRECTIONS
@@ -44,7 +48,12 @@ class Recorder:
         self.batches.append((direction, list(texts)))
         if "poison" in texts:
             raise ValueError("poisoned")
-        return [text[::-1] for text in texts]
+        return [Translation(text[::-1], ("lost",) * (text == "你好")) for text in texts]
+
+
+def said(answer):
+    """The texts of an answer."""
+    return [translation.text for translation in answer.result(30)]
 
 
 def make(recorder: Recorder, **changes) -> Batcher:
@@ -66,7 +75,7 @@ def test_what_waits_together_is_translated_together():
     batcher = blocked(recorder)
     jobs = [batcher.submit([f"{n}a", f"{n}b"], "en-zh") for n in range(3)]
     recorder.may_go_on.set()
-    assert [job.result(30) for job in jobs] == [["a0", "b0"], ["a1", "b1"], ["a2", "b2"]]
+    assert [said(job) for job in jobs] == [["a0", "b0"], ["a1", "b1"], ["a2", "b2"]]
     assert [texts for _, texts in recorder.batches] == [
         ["first"], ["0a", "0b", "1a", "1b"], ["2a", "2b"],
     ]  # fmt: skip
@@ -78,7 +87,7 @@ def test_directions_are_not_mixed():
     batcher = blocked(recorder)
     one, two = batcher.submit(["ab"], "en-zh"), batcher.submit(["cd"], "zh-en")
     recorder.may_go_on.set()
-    assert (one.result(30), two.result(30)) == (["ba"], ["dc"])
+    assert (said(one), said(two)) == (["ba"], ["dc"])
     assert recorder.batches[1:] == [("en-zh", ["ab"]), ("zh-en", ["cd"])]
     batcher.close(30)
 
@@ -91,7 +100,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_back():
         batcher.submit(["y"], "en-zh")
     assert caught.value.retry_seconds >= 1
     recorder.may_go_on.set()
-    assert [job.result(30) for job in waiting] == [["x"], ["x"]]
+    assert [said(job) for job in waiting] == [["x"], ["x"]]
     batcher.close(30)
 
 
@@ -100,11 +109,11 @@ def test_one_bad_text_does_not_harm_its_neighbours_nor_the_thread():
     batcher = blocked(recorder)
     jobs = [batcher.submit([text], "en-zh") for text in ("ab", "poison", "cd")]
     recorder.may_go_on.set()
-    assert jobs[0].result(30) == ["ba"]
-    assert jobs[2].result(30) == ["dc"]
+    assert said(jobs[0]) == ["ba"]
+    assert said(jobs[2]) == ["dc"]
     with pytest.raises(ValueError, match="poisoned"):
         jobs[1].result(30)
-    assert batcher.submit(["ef"], "en-zh").result(30) == ["fe"]
+    assert said(batcher.submit(["ef"], "en-zh")) == ["fe"]
     batcher.close(30)
 
 
@@ -114,7 +123,7 @@ def test_who_has_left_is_not_translated_for():
     gone, there = batcher.submit(["gone"], "en-zh"), batcher.submit(["there"], "en-zh")
     assert gone.cancel()
     recorder.may_go_on.set()
-    assert there.result(30) == ["ereht"]
+    assert said(there) == ["ereht"]
     assert recorder.batches[1:] == [("en-zh", ["there"])]
     with pytest.raises(CancelledError):
         gone.result(0)
@@ -130,7 +139,8 @@ def test_closing_answers_what_waits_and_takes_nothing_new():
         batcher.submit(["late"], "en-zh")
     recorder.may_go_on.set()
     assert batcher.close(30)
-    assert waiting.result(0) == ["tsal"]
+    assert waiting.done()
+    assert said(waiting) == ["tsal"]
     assert not batcher.is_alive
 
 
@@ -234,7 +244,7 @@ def test_a_full_queue_is_status_503_with_retry_after_and_the_rest_is_answered():
     assert health.json() == {
         "status": "ok", "model": "recorder", "directions": list(DIRECTIONS), "waiting": 1,
     }  # fmt: skip
-    assert answered.json() == {"direction": "en-zh", "translation": "ba"}
+    assert answered.json() == {"direction": "en-zh", "translation": "ba", "warnings": []}
     batcher.close(30)
 
 
@@ -292,8 +302,8 @@ def test_a_batch_of_both_directions_keeps_its_order():
 
     answer = ask(recorder, ServingConfig(), batcher, calls).json()["translations"]
     assert answer == [
-        {"direction": "en-zh", "translation": "ba"},
-        {"direction": "zh-en", "translation": "好你"},
-        {"direction": "en-zh", "translation": "dc"},
+        {"direction": "en-zh", "translation": "ba", "warnings": []},
+        {"direction": "zh-en", "translation": "好你", "warnings": ["lost"]},
+        {"direction": "en-zh", "translation": "dc", "warnings": []},
     ]
     batcher.close(30)
