@@ -2,204 +2,196 @@
 
     python -m benchmarks.distillation_quality [--corpus demo|real] [--steps N] [section.key=value …]
 
-Every arm is the same student from scratch with the same pairs, steps and learning rates, trained
-by `run.py student` once per seed and scored by `run.py evaluate` on the dev split: alone (the
-baseline), online, cached with k = 8, 16 and 32, sequence; with --ablation also temperatures 1, 2
-and 3 and alphas 0.3, 0.5, 0.7 and 0.9 online. Reported are the loss against the references (nats
-per target token), chrF and BLEU per direction: means over seeds, with 95 % intervals (Student's t).
+Every arm is the same student from scratch with the same pairs, order, steps and learning rates,
+trained by `run.py student` and scored by `run.py evaluate` on the dev split: alone (the baseline),
+online, cached, sequence, with several seeds; cached with fewer and more entries, and with
+--ablation other temperatures, alphas and ways of storing, with one. Reported are the loss on the
+references (nats per target token, measured at temperature 1 whatever the arm trained at), chrF and
+BLEU: means over seeds with 95 % intervals (Student's t), and the same for the differences to
+`alone` and to online at the same temperature. Steps are equal, compute is not: hence CPU seconds.
 
-`demo` takes the demo's data and teacher (`make demo` first). `real` processes 100,000 pairs of the
-folder that LINGUABRIDGE_SHARED_DATA names and trains a small teacher on them first: hours on a CPU.
-Finished runs are kept in --folder and not repeated.
+`demo` takes the demo's corpus and teacher (`make demo` first); with --pairs the students see that
+many of its pairs. `real` processes 100,000 pairs of the folder that LINGUABRIDGE_SHARED_DATA names
+and trains a small teacher on them first. Both take hours on a CPU. What is done is noted in
+--folder run by run and not repeated, so that the same command goes on after an interruption;
+--report sums up what is there.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
-import os
-import statistics
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.distillation_runs import Record, RunFailed, Runs, summarise_records
+from benchmarks.distillation_setting import Setting, demo_setting, real_setting
 from benchmarks.harness import store_result
-from src.launch import ROOT, stage_command
 
-# Two-sided 95 % points of Student's t by degrees of freedom.
-_T_95 = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-_CACHE_SIZES = (8, 16, 32)
-
-Arms = dict[str, tuple[str, ...]]
+MAIN_SIZE, SIDE_SIZES = 32, (8, 64)
+TEMPERATURES, ALPHAS = (1.0, 2.0, 3.0), (0.3, 0.5, 0.9)
+METHODS = ("uniform_tail", "sampled_tail", "tail_bucket")
 
 
-def arms_of(temperature: float, folder: Path, *, ablation: bool) -> Arms:
-    """Name → overrides of each arm."""
-    soft = f"student.soft_labels={folder}/soft"
-    at = f"student.temperature={temperature:g}"
-    arms: Arms = {
-        "alone": ("student.kd_mode=none",),
-        "online": ("student.kd_mode=online", at),
-        "sequence": ("student.kd_mode=sequence", f"{soft}-sequence"),
-    }
-    for size in _CACHE_SIZES:
-        own = (f"{soft}-k{size}", f"student.kd_top_k={size}", "student.kd_min_cosine=0")
-        arms[f"cached_{size}"] = ("student.kd_mode=cached", at, *own)
-    if ablation:
-        for value in (1.0, 2.0, 3.0):
-            arms[f"online_temperature_{value:g}"] = (f"student.temperature={value:g}",)
-        for value in (0.3, 0.5, 0.7, 0.9):
-            arms[f"online_alpha_{value:g}"] = (f"student.distillation_alpha={value:g}", at)
-    return arms
+@dataclass(frozen=True)
+class Arm:
+    """One way of learning.
+
+    Attributes:
+        name: Of its records.
+        keys: What it overrides.
+        stored: Folder of what a teacher has to store first, below the benchmark's; None: nothing.
+        is_main: Whether it runs with every seed.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    stored: str | None = None
+    is_main: bool = False
 
 
-def run(stage: str, arguments: Sequence[str]) -> str:
-    """`run.py STAGE`; its stdout."""
-    done = subprocess.run(
-        stage_command(stage, arguments), stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode != 0:
-        sys.exit(f"{stage} {' '.join(arguments)} ended with code {done.returncode}")
-    return done.stdout
+def online_arm(temperature: float, *, is_main: bool = False) -> Arm:
+    keys = ("student.kd_mode=online", f"student.temperature={temperature:g}")
+    return Arm(f"online_t{temperature:g}", keys, is_main=is_main)
 
 
-def real_config(folder: Path) -> Path:
-    """A configuration for 100,000 real pairs and models that a CPU can train."""
-    shared = os.environ.get("LINGUABRIDGE_SHARED_DATA")
-    if not shared:
-        sys.exit("--corpus real needs LINGUABRIDGE_SHARED_DATA, the folder that holds corpus/")
-    sizes = {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.05}
-    training = {
-        "batch_size": 32,
-        "global_batch_size": 64,
-        "max_seq_length": 128,
-        "learning_rate": 2.0e-3,
-        "warmup_ratio": 0.05,
-        "eval_steps": 1000,
-        "save_steps": 1000,
-        "num_epochs": 10,
-    }
-    content = {
-        "data": {
-            "sources": [f"{shared}/corpus/train_raw.tsv.gz"],
-            "output_dir": f"{folder}/data",
-            "sample_size": 100_000,
-            "train_tokenizer_vocab_size": 8000,
-            "splits": {"dev": 500, "test": 500},
-        },
-        "teacher": {
-            **training,
-            "output_dir": f"{folder}/teacher",
-            "max_steps": 8000,
-            "architecture": {
-                **sizes,
-                "hidden_size": 256,
-                "num_hidden_layers": 6,
-                "intermediate_size": 704,
-            },
-        },
-        "student": {
-            **training,
-            "architecture": {
-                **sizes,
-                "hidden_size": 96,
-                "num_hidden_layers": 3,
-                "intermediate_size": 256,
-            },
-        },
-        "evaluation": {"max_samples": 500, "batch_size": 250, "max_new_tokens": 96},
-    }
-    path = folder / "config.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    return path
+def cached_arm(
+    size: int, temperature: float, *, method: str | None = None, is_main: bool = False
+) -> Arm:
+    way = f"_{method}" if method else ""
+    keys = [
+        "student.kd_mode=cached",
+        f"student.kd_top_k={size}",
+        f"student.temperature={temperature:g}",
+        "student.kd_min_cosine=0",
+    ]
+    if method:
+        keys.append(f"student.kd_method={method}")
+    name = f"cached_{size}_t{temperature:g}{way}"
+    return Arm(name, tuple(keys), f"k{size}-t{temperature:g}{way}", is_main)
 
 
-def score_arm(
-    name: str, keys: Sequence[str], seed: int, folder: Path, common: Sequence[str]
-) -> dict[str, float]:
-    """Trains and scores one arm with one seed."""
-    output = folder / f"{name}-seed{seed}"
-    own = [*keys, f"student.seed={seed}", f"student.output_dir={output}"]
-    summary = json.loads(run("student", ["--json", *common, *own]))
-    scores = json.loads(
-        run("evaluate", ["--json", "--model", f"{output}/final", "--split", "dev", *common])
-    )
-    found = {"loss": float(summary["best_eval_loss"])}
-    for direction, values in scores.items():
-        if isinstance(values, dict) and "bleu" in values:
-            found[f"bleu_{direction}"] = float(values["bleu"])
-            found[f"chrf_{direction}"] = float(values["chrf"])
-    return found
+def arms_of(temperature: float) -> list[Arm]:
+    """What runs with every seed, then the other sizes."""
+    return [
+        Arm("alone", ("student.kd_mode=none",), is_main=True),
+        online_arm(temperature, is_main=True),
+        cached_arm(MAIN_SIZE, temperature, is_main=True),
+        Arm("sequence", ("student.kd_mode=sequence",), "decoded", is_main=True),
+        *(cached_arm(size, temperature) for size in SIDE_SIZES),
+    ]
 
 
-def summarise_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean and half width of the 95 % interval of every measure."""
-    found = {}
-    for key in runs[0]:
-        values = [single[key] for single in runs]
-        half = math.nan
-        if len(values) > 1:
-            half = _T_95[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
-        found[key] = {"mean": round(statistics.mean(values), 4), "interval": round(half, 4)}
-    return found
+def ablations_of(temperature: float) -> Iterator[Arm]:
+    """Temperatures, alphas and ways of storing, one at a time."""
+    for value in TEMPERATURES:
+        if value != temperature:
+            yield online_arm(value)
+            yield cached_arm(MAIN_SIZE, value)
+    for value in ALPHAS:
+        online = online_arm(temperature)
+        share = f"student.distillation_alpha={value:g}"
+        yield Arm(f"{online.name}_alpha_{value:g}", (*online.keys, share))
+    for method in METHODS:
+        yield cached_arm(MAIN_SIZE, temperature, method=method)
 
 
-def prepare(arms: Arms, common: Sequence[str]) -> None:
-    """What the arms read: soft labels and translations."""
-    for keys in arms.values():
-        if "student.kd_mode=cached" in keys:
-            run("soft-labels", [*common, *keys])
-        if "student.kd_mode=sequence" in keys:
-            run("soft-labels", ["--decode", *common, *keys])
+@dataclass
+class _Benchmark:
+    """All runs of one folder."""
+
+    runs: Runs
+    failed: list[str] = field(default_factory=list)
+
+    def work(self, arms: Sequence[Arm], seeds: int) -> None:
+        """Runs what has not been run: the main arms, seed by seed, then the others once."""
+        self._guarded("teacher", self.runs.score_teacher)
+        plan = [(arm, seed) for seed in range(seeds) for arm in arms if arm.is_main]
+        plan += [(arm, 0) for arm in arms if not arm.is_main]
+        for arm, seed in plan:
+            self._guarded(f"{arm.name}, seed {seed}", partial(self._one, arm, seed))
+
+    def _one(self, arm: Arm, seed: int) -> None:
+        if arm.stored is not None:
+            self.runs.store(arm.stored, arm.keys)
+        self.runs.score(arm.name, arm.keys, seed=seed, stored=arm.stored)
+
+    def _guarded(self, what: str, action: Callable[[], None]) -> None:
+        """One arm that fails must not cost the others their time."""
+        try:
+            action()
+        except RunFailed as error:
+            self.failed.append(f"{what}: {error}")
+            print(self.failed[-1], file=sys.stderr, flush=True)
+
+
+def show(records: Sequence[Record]) -> dict[str, Any]:
+    """Prints the tables; returns their content."""
+    summary = summarise_records(records)
+    for title, rows in (("arms", summary["arms"]), ("differences", summary["differences"])):
+        print(f"{title}: mean ± half of the 95 % interval over seeds")
+        for name, measures in rows.items():
+            shown = "  ".join(
+                f"{key} {value['mean']:.3f}"
+                + (f" ± {value['interval']:.3f}" if value["interval"] else "")
+                for key, value in measures.items()
+                if key in ("loss", "chrf", "bleu", "train_cpu_seconds")
+            )
+            print(f"  {name:<36} {shown}  (n={measures['loss']['seeds']})")
+    return summary
+
+
+def prepare(setting: Setting, runs: Runs) -> None:
+    """The pairs, and where the setting asks for it a teacher."""
+    runs.stage("process")
+    if setting.trains_teacher:
+        runs.stage("teacher")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", choices=("demo", "real"), default="demo")
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmarks/distillation"))
-    parser.add_argument("--seeds", type=int, default=3, choices=range(1, len(_T_95) + 2))
+    parser.add_argument("--pairs", type=int, help="the students see; demo: all, real: 100,000")
+    parser.add_argument("--seeds", type=int, default=3, choices=range(1, 10))
     parser.add_argument("--steps", type=int, help="of every student")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--arms", nargs="*", help="only these")
     parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--report", action="store_true", help="runs nothing")
     parser.add_argument("--store", action="store_true", help="write benchmarks/results")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     folder = options.folder / options.corpus
-    config = ROOT / "configs" / "demo.yaml"
-    if options.corpus == "real":
-        config = real_config(folder)
-    common = ["--config", str(config), *options.overrides]
+    make = demo_setting if options.corpus == "demo" else real_setting
+    setting = make(folder, options.pairs)
+    overrides = [*setting.overrides, *options.overrides]
     if options.steps:
-        common.append(f"student.max_steps={options.steps}")
-    if options.corpus == "real":
-        run("process", common)
-        run("teacher", common)
-    arms = arms_of(options.temperature, folder, ablation=options.ablation)
-    arms = {name: keys for name, keys in arms.items() if not options.arms or name in options.arms}
-    prepare(arms, common)
-    results: dict[str, Any] = {}
-    for name, keys in arms.items():
-        runs = [score_arm(name, keys, seed, folder, common) for seed in range(options.seeds)]
-        results[name] = summarise_seeds(runs)
-        print(name, json.dumps(results[name]), flush=True)
+        overrides.append(f"student.max_steps={options.steps}")
+    runs = Runs(folder, setting.config, overrides)
+    benchmark = _Benchmark(runs)
+    if not options.report:
+        prepare(setting, runs)
+        arms = arms_of(options.temperature)
+        if options.ablation:
+            arms += ablations_of(options.temperature)
+        chosen = [arm for arm in arms if not options.arms or arm.name in options.arms]
+        benchmark.work(chosen, options.seeds)
+    summary = show(runs.records())
     if options.store:
         store_result(
             f"distillation_quality_{options.corpus}",
             question="Does a student learn more from a teacher, live or cached, than alone?",
             baseline="alone: the same student, steps and pairs without a teacher",
-            settings={
-                "seeds": options.seeds,
-                "steps": options.steps,
-                "temperature": options.temperature,
-            },
-            results=results,
+            settings={"temperature": options.temperature, "overrides": overrides},
+            results=summary | {"stored": runs.stored()},
             packages=("paddlepaddle", "paddlenlp", "sacrebleu"),
         )
+    if benchmark.failed:
+        sys.exit("; ".join(benchmark.failed))
 
 
 if __name__ == "__main__":

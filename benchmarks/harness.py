@@ -54,7 +54,7 @@ def store_result(
     """Writes benchmarks/results/<name>.json and returns its path.
 
     Args:
-        name: Of the script, without `.py`.
+        name: Of the result, mostly that of the script without `.py`.
         question: What the numbers answer, one sentence.
         baseline: What the measured thing is compared with, in the same run.
         settings: What was set, e.g. sizes and repeats.
@@ -65,7 +65,7 @@ def store_result(
         "benchmark": name,
         "question": question,
         "baseline": baseline,
-        "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", _script(name), *sys.argv[1:]]),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": _commit(),
         "machine": _machine(),
@@ -86,6 +86,12 @@ def print_stored(results: Mapping[str, object], path: Path) -> None:
     for name, value in results.items():
         print(f"{name:{width}} {value}")
     print(f"stored {path}")
+
+
+def _script(name: str) -> str:
+    """The module that was started; a script may store several results, each under its own name."""
+    spec = sys.modules["__main__"].__spec__
+    return f"benchmarks.{name}" if spec is None else spec.name
 
 
 def _machine() -> dict[str, object]:

@@ -10,6 +10,7 @@ from paddle import Tensor
 from src.distillation.divergences import Divergence, find_divergence
 from src.distillation.schedule import schedule_of
 from src.distillation.vocabulary import limit_columns, with_columns
+from src.models.borders import prepare_for_borders
 from src.models.factory import Model
 from src.schema import StudentConfig
 from src.training.losses import Projection, TokenLoss, token_loss
@@ -60,6 +61,8 @@ def distillation_loss(
         section: Alpha, temperature and the measure D.
         vocab_size: Ids of the tokenizer both models share.
     """
+    if section.packing:
+        prepare_for_borders(teacher, is_low_precision=section.fp16 or section.bf16)
     projection = projection_of(teacher)
     measure = find_divergence(section.kd_divergence, mixture=section.kd_mixture)
     schedule = schedule_of(section)

@@ -1,9 +1,10 @@
-"""Writing soft labels in small shards, in a process that may die on purpose.
+"""Writing soft labels or translations in small shards, in a process that may die on purpose.
 
     python -m tests.integration.distillation_lives KILL_AT CONFIG [section.key=value …]
 
-ends itself with SIGKILL at that many opened or renamed files below the folder "soft"; "never"
-lets it finish.
+writes translations where the configuration says kd_mode=sequence, else soft labels, and ends
+itself with SIGKILL at that many opened or renamed files below the folder "soft"; "never" lets it
+finish.
 """
 
 import os
@@ -16,6 +17,7 @@ if __package__ in (None, ""):  # run as a file by paddle.distributed.launch
 
 from src.config import load_config
 from src.distillation import items
+from src.distillation.sequence.translate import write_translations
 from src.distillation.soft_labels.write import write_soft_labels
 from src.environment import prepare_environment
 from src.errors import EXIT_DONE
@@ -41,7 +43,11 @@ def main(kill_at: str, config: str, *overrides: str) -> None:
     items.SHARD_ROWS = 100  # several shards in a corpus of few hundred pairs
     if kill_at != "never":
         kill_at_change(int(kill_at))
-    write_soft_labels(load_config([Path(config)], list(overrides)))
+    loaded = load_config([Path(config)], list(overrides))
+    if loaded.student.kd_mode == "sequence":
+        write_translations(loaded)
+    else:
+        write_soft_labels(loaded)
 
 
 if __name__ == "__main__":

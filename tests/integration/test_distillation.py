@@ -76,26 +76,42 @@ def test_cached_student_is_near_the_online_one(lesson):
     assert lesson.losses("student") == pytest.approx(lesson.losses("online"), rel=0.03)
 
 
+def killed_at(change, lesson, *keys):
+    """Exit code of a process that writes and ends itself at that change of a file."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.integration.distillation_lives", str(change)),
+            *(str(lesson.file), *keys),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    ).returncode
+
+
 def test_writing_survives_kills_and_gives_the_same_bytes(lesson, small_shards):
     write_soft_labels(lesson.config(*CACHED))
     whole = files_of(lesson.folder / "soft")
     shutil.rmtree(lesson.folder / "soft")
     for kill_at in (3, 12):
-        result = subprocess.run(
-            [
-                *(sys.executable, "-m", "tests.integration.distillation_lives", str(kill_at)),
-                *(str(lesson.file), *CACHED),
-            ],
-            cwd=ROOT,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
-        assert result.returncode == -signal.SIGKILL, result.stderr
+        assert killed_at(kill_at, lesson, *CACHED) == -signal.SIGKILL
         assert not (lesson.folder / "soft/labels/MANIFEST.json").exists()
     with pytest.raises(DataError, match=r"unfinished; run `python run\.py soft-labels` again"):
         open_lesson(lesson.config(*CACHED))
     write_soft_labels(lesson.config(*CACHED))
+    assert files_of(lesson.folder / "soft") == whole
+
+
+def test_translating_survives_kills_and_gives_the_same_bytes(lesson, small_shards):
+    keys = ("student.kd_mode=sequence", "evaluation.max_new_tokens=12")
+    write_translations(lesson.config(*keys))
+    whole = files_of(lesson.folder / "soft")
+    shutil.rmtree(lesson.folder / "soft")
+    assert killed_at(8, lesson, *keys) == -signal.SIGKILL
+    assert not (lesson.folder / "soft/taught").exists()
+    with pytest.raises(DataError, match=r"soft-labels --decode"):
+        open_lesson(lesson.config(*keys))
+    write_translations(lesson.config(*keys))
     assert files_of(lesson.folder / "soft") == whole
 
 
@@ -173,6 +189,21 @@ def test_accumulation_and_padding_do_not_change_the_cached_loss(lesson):
     parts = ("student.batch_size=3", "student.global_batch_size=8", "student.max_steps=4")
     train_student(lesson.config(*CACHED, *parts, f"student.output_dir={lesson.folder}/parts"))
     assert lesson.losses("parts") == pytest.approx(lesson.losses("student"), rel=2e-5)
+
+
+@pytest.mark.parametrize("mode", [(), CACHED])
+def test_packed_rows_give_the_loss_of_their_pairs_alone(lesson, mode):
+    """A step holds every pair, so that both ways see the same; stored labels go by pair."""
+    mode = (*mode, "data.max_samples.en-zh=60", "data.max_samples.zh-en=30")
+    mode += ("student.kd_min_cosine=0",)
+    if "student.kd_mode=cached" in mode:
+        write_soft_labels(lesson.config(*mode))
+    keys = (*mode, "student.global_batch_size=5000", "student.num_epochs=2")
+    train_student(lesson.config(*keys))
+    packed = ("student.packing=true", f"student.output_dir={lesson.folder}/packed")
+    summary = train_student(lesson.config(*keys, *packed, "student.dataloader_num_workers=1"))
+    assert summary["steps"] == 2
+    assert lesson.losses("packed") == pytest.approx(lesson.losses("student"), rel=2e-5)
 
 
 def test_what_does_not_fit_is_refused_in_one_sentence(lesson, taught_by, processed_data):

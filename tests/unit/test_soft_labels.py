@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.distillation.soft_labels.fidelity import measure_fidelity, report_lines
+from src.distillation.soft_labels.fidelity import (
+    Fidelity,
+    measure_fidelity,
+    report_lines,
+    worst_of,
+)
 from src.distillation.soft_labels.layout import METHODS, Picture, RecordLayout
 from src.distillation.soft_labels.picture import draw_starts, take_picture
+from src.distillation.soft_labels.stand_ins import STAND_IN_NATS, stand_ins
 from src.training.losses import Projection
 
 QWEN_IDS = 151_665
@@ -90,21 +96,75 @@ def test_draws_are_even_and_differ_by_direction():
     assert np.histogram(some, 10)[0].min() > 850
 
 
-def test_fidelity_grows_with_what_is_stored():
+@pytest.fixture(scope="module")
+def teacher():
+    """Hidden states of 300 positions and an output projection of 500 ids."""
     random = np.random.default_rng(0)
-    hidden = paddle.to_tensor(random.normal(size=(300, 24)).astype(np.float32))
+    scale = np.geomspace(3, 0.3, 24).astype(np.float32)  # some directions say more than others
+    hidden = paddle.to_tensor(random.normal(size=(300, 24)).astype(np.float32) * scale)
     weight = paddle.to_tensor(random.normal(size=(500, 24)).astype(np.float32))
+    return hidden, Projection(weight, is_rows=True)
+
+
+def test_fidelity_grows_with_what_is_stored(teacher):
+    hidden, projection = teacher
+    learners = stand_ins(hidden, projection, vocab_size=500, temperature=1.0)
+    assert [learner.name for learner in learners] == ["narrow", "perturbed"]
     sizes = [RecordLayout(method, k, 500) for method in METHODS for k in (4, 64)]
-    found = measure_fidelity(hidden, Projection(weight, is_rows=True), sizes, temperature=1.0)
-    for small, large in zip(found[::2], found[1::2], strict=True):
-        assert small.cosine < large.cosine <= 1.00001
-        assert small.error > large.error
-        assert small.mass_kept < large.mass_kept
-    assert found[-1].record_bytes == sizes[-1].record_bytes
-    assert len(report_lines(found, temperature=1.0, tokens=300)) == 2 + len(found)
-    everything = RecordLayout("uniform_tail", 500, 500)
-    (whole,) = measure_fidelity(
-        hidden, Projection(weight, is_rows=True), [everything], temperature=2.0
-    )
-    assert whole.cosine == pytest.approx(1, abs=2e-3)
-    assert whole.mass_kept == pytest.approx(1, abs=1e-4)
+    for learner in learners:
+        found = measure_fidelity(hidden, projection, sizes, temperature=1.0, learner=learner)
+        for small, large in zip(found[::2], found[1::2], strict=True):
+            assert small.cosine < large.cosine <= 1.00001
+            assert small.error > large.error
+            assert small.mass_kept < large.mass_kept
+        assert found[-1].record_bytes == sizes[-1].record_bytes
+        assert len(report_lines(found, temperature=1.0, tokens=300)) == 2 + len(found)
+        (whole,) = measure_fidelity(
+            hidden,
+            projection,
+            [RecordLayout("uniform_tail", 500, 500)],
+            temperature=2.0,
+            learner=learner,
+        )
+        assert whole.cosine == pytest.approx(1, abs=2e-3)
+        assert whole.mass_kept == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_stand_ins_are_as_far_from_the_teacher_as_a_trained_student(teacher, temperature):
+    hidden, projection = teacher
+    logits = projection.logits(hidden).numpy().astype(np.float64) / temperature
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    narrow, perturbed = stand_ins(hidden, projection, vocab_size=500, temperature=temperature)
+    for learner in (narrow, perturbed):
+        own = learner.projection.logits(learner.hidden).numpy().astype(np.float64) / temperature
+        log_q = own - np.log(np.exp(own).sum(axis=1, keepdims=True))
+        nats = (np.exp(log_p) * (log_p - log_q)).sum(axis=1)[:256].mean()
+        assert nats == pytest.approx(STAND_IN_NATS, rel=0.02)
+    sizes = np.linalg.svd(narrow.hidden.numpy(), compute_uv=False)
+    assert 0 < (sizes > 1e-4 * sizes[0]).sum() < 24
+
+
+def test_of_a_teacher_that_knows_next_to_nothing_the_stand_ins_know_less():
+    """One direction would already be nearer than asked for."""
+    random = np.random.default_rng(1)
+    hidden = paddle.to_tensor((1 + 0.01 * random.normal(size=(64, 8))).astype(np.float32))
+    weight = paddle.to_tensor(random.normal(size=(100, 8)).astype(np.float32))
+    projection = Projection(weight, is_rows=True)
+    layouts = [RecordLayout(method, 32, 100) for method in METHODS]
+    for learner in stand_ins(hidden, projection, vocab_size=100, temperature=1.0):
+        found = measure_fidelity(hidden, projection, layouts, temperature=1.0, learner=learner)
+        assert min(item.cosine for item in found) > 0.8
+
+
+def test_a_way_of_storing_is_as_good_as_for_the_student_that_it_suits_least():
+    def item(student, method, cosine, hidden_cosine):
+        return Fidelity(student, method, 32, 108, 0.9, cosine, 0.1, 0.999, hidden_cosine, 1.0)
+
+    found = [
+        item("perturbed", "uniform_tail", 0.99, 0.98),
+        item("perturbed", "tail_bucket", 0.97, 0.96),
+        item("narrow", "uniform_tail", 0.99, 0.7),
+        item("narrow", "tail_bucket", 0.9, 0.95),
+    ]
+    assert worst_of(found) == found[2:]

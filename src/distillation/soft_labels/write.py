@@ -28,9 +28,11 @@ from src.distillation.soft_labels.fidelity import (
     as_mapping,
     measure_fidelity,
     report_lines,
+    worst_of,
 )
 from src.distillation.soft_labels.layout import METHODS, RecordLayout
 from src.distillation.soft_labels.picture import draw_starts, take_picture
+from src.distillation.soft_labels.stand_ins import stand_ins
 from src.distillation.teacher import Teacher, find_teacher
 from src.distillation.vocabulary import with_columns
 from src.errors import ConfigError, DataError
@@ -167,14 +169,18 @@ class _Study:
         chosen = np.random.default_rng(0).permutation(hidden.shape[0])[:_SAMPLE_TOKENS]
         hidden = paddle.gather(hidden, paddle.to_tensor(chosen))
         vocab_size = self.corpus.tokenizer.vocab_size
-        found = measure_fidelity(
-            hidden,
-            projection_of(model),
-            [RecordLayout(method, section.kd_top_k, vocab_size) for method in METHODS],
-            temperature=section.temperature,
-        )
-        lines = report_lines(found, temperature=section.temperature, tokens=len(chosen))
-        for line in lines:
+        projection, temperature = projection_of(model), section.temperature
+        layouts = [RecordLayout(method, section.kd_top_k, vocab_size) for method in METHODS]
+        found = [
+            item
+            for learner in stand_ins(
+                hidden, projection, vocab_size=vocab_size, temperature=temperature
+            )
+            for item in measure_fidelity(
+                hidden, projection, layouts, temperature=temperature, learner=learner
+            )
+        ]
+        for line in report_lines(found, temperature=temperature, tokens=len(chosen)):
             logger.info("%s", line)
         return found
 
@@ -184,29 +190,39 @@ def _decide(
 ) -> tuple[dict[str, object], dict[str, object]]:
     """Identity of the labels to write, and what else the manifest says of them."""
     method: str = section.kd_method
+    worst = worst_of(found)
     if method == "auto":
-        method = max(found, key=lambda item: item.worst_cosine).method
+        method = max(worst, key=lambda item: item.worst_cosine).method
         logger.info("kd_method=auto takes %s", method)
-    _judge(section, next(item for item in found if item.method == method))
+    _judge(section, [item for item in found if item.method == method])
     return {**settings, "method": method}, {"fidelity": as_mapping(found)}
 
 
-def _judge(section: StudentConfig, chosen: Fidelity) -> None:
+def _judge(section: StudentConfig, chosen: Sequence[Fidelity]) -> None:
     """Warns of a poor picture of the teacher, and refuses a wrong one.
 
+    Args:
+        section: Where the bound is.
+        chosen: The method's fidelity for every student that it was measured for.
+
     Raises:
-        ConfigError: If the cosine is below `kd_min_cosine`.
+        ConfigError: If a cosine of the output layer is below `kd_min_cosine`.
     """
+    first = chosen[0]
+    lowest = min(item.cosine for item in chosen)
+    at_rest = min(item.rest_cosine for item in chosen)
+    hidden = min(item.hidden_cosine for item in chosen)
     seen = (
-        f"{chosen.method} with kd_top_k={chosen.top_k} at temperature {section.temperature:g} "
-        f"gives gradients of cosine {chosen.cosine:.3f} to the full distribution's"
+        f"{first.method} with kd_top_k={first.top_k} at temperature {section.temperature:g} gives "
+        f"gradients of cosine {lowest:.3f} to the full distribution's at the output layer "
+        f"({at_rest:.3f} late in training) and {hidden:.3f} below it"
     )
     remedy = "raise student.kd_top_k, lower student.temperature, or use student.kd_mode=online"
-    if chosen.cosine < section.kd_min_cosine:
+    if lowest < section.kd_min_cosine:
         raise ConfigError(
             f"{seen}, below student.kd_min_cosine={section.kd_min_cosine:g}; {remedy}"
         )
-    if chosen.cosine < WISHED_COSINE:
+    if min(lowest, at_rest, hidden) < WISHED_COSINE:
         logger.warning("%s; for more, %s", seen, remedy)
 
 
