@@ -25,7 +25,7 @@ def check_search(search: Search, rows: int, batch_size: int) -> None:
     """Refuses sizes that are out of range.
 
     Raises:
-        ModelError: If the end token does not fit the model.
+        ModelError: If the end token or the beam does not fit the model.
         ValueError: If a size does not.
     """
     for name, value in (
@@ -40,9 +40,19 @@ def check_search(search: Search, rows: int, batch_size: int) -> None:
             f"end token {search.eos_id} and vocabulary size {search.vocab_size} do not fit a model "
             f"with {rows} vocabulary rows; use the tokenizer that belongs to the model"
         )
-    if search.beam_size > 1 and 2 * search.beam_size > search.vocab_size:
-        raise ValueError(
-            f"beam_size={search.beam_size} is more than half of the {search.vocab_size} known ids"
+    check_beam(search.beam_size, search.vocab_size)
+
+
+def check_beam(beam_size: int, vocab_size: int) -> None:
+    """Refuses a beam wider than what a model can fill.
+
+    Raises:
+        ModelError: If it is.
+    """
+    if beam_size > 1 and 2 * beam_size > vocab_size:
+        raise ModelError(
+            f"beam_size={beam_size} is more than half of the {vocab_size} ids that the model "
+            "knows; name a smaller one, such as 4"
         )
 
 

@@ -61,10 +61,13 @@ class Translator:
         Raises:
             ModelError: If the folder is missing, incomplete, or its parts do not fit together.
         """
+        from src.evaluation.search import check_beam  # Paddle takes seconds to import
+
         self.trained = TrainedModel(model_folder, config=config)
         self.folder = self.trained.folder
         self.directions = self.trained.settings.directions
         self._tokenizer = self.trained.tokenizer
+        check_beam(beam_size, self._tokenizer.vocab_size)
         self._batch_size = batch_size
         self._max_new_tokens = max_new_tokens
         self._beam_size = beam_size

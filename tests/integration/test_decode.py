@@ -226,7 +226,12 @@ def test_damaged_weights_are_named():
         ({"max_new_tokens": 0}, ValueError, "max_new_tokens=0; it must be at least 1"),
         ({"batch_size": 0}, ValueError, "batch_size=0; it must be at least 1"),
         ({"beam_size": 0}, ValueError, "beam_size=0; it must be at least 1"),
-        ({"beam_size": 21}, ValueError, "beam_size=21 is more than half of the 40 known ids"),
+        (
+            {"beam_size": 21},
+            ModelError,
+            "beam_size=21 is more than half of the 40 ids that the model knows; "
+            "name a smaller one, such as 4",
+        ),
         ({"prompts": [[1], []]}, ValueError, "prompt 1 is empty; it needs at least one id"),
         (
             {"prompts": [[1, 40]]},

@@ -205,6 +205,11 @@ def test_beam_finds_the_same_learned_translations(student):
     assert wide.translate(list(PAIRS)) == list(PAIRS.values())
 
 
+def test_beam_too_wide_for_the_model_is_refused_as_it_is_read(student):
+    with pytest.raises(ModelError, match=r"^beam_size=9999 is more than half of the \d+ ids"):
+        Translator(student, batch_size=4, max_new_tokens=24, beam_size=9999)
+
+
 def test_direction_that_the_model_does_not_know_is_refused(translator, student):
     with pytest.raises(ModelError) as caught:
         translator.translate(["hello"], direction="en-fr")

@@ -98,6 +98,15 @@ def test_missing_file_bad_yaml_and_bad_override_are_one_sentence_each(tmp_path):
         load_config([broken])
 
 
+def test_a_folder_or_another_encoding_in_place_of_the_configuration_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot be read: Is a directory$"):
+        load_config([tmp_path])
+    other = tmp_path / "utf16.yaml"
+    other.write_text("data: {}\n", encoding="utf-16")
+    with pytest.raises(ConfigError, match=r"utf16\.yaml is not UTF-8 at byte 0; save it as UTF-8$"):
+        load_config([other])
+
+
 def test_printed_configuration_reads_back_to_the_same_values(tmp_path):
     config = load_config([], ["data.sources=[a.tsv]", "teacher.max_steps=10"])
     path = tmp_path / "printed.yaml"
