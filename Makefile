@@ -31,7 +31,7 @@ demo: $(READY)  ## The whole pipeline on a small real corpus, on CPU, in ten to 
 	@$(VENV_PYTHON) run.py demo
 
 test: $(READY_DEV)  ## The test suite, without what needs a GPU or is slow
-	@$(VENV_PYTHON) -m pytest
+	@$(VENV_PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 check: $(READY_DEV)  ## Format, lint, types, import contracts, shell scripts, generated documents
 	@$(VENV_PYTHON) -m ruff format --check .

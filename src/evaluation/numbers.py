@@ -99,7 +99,7 @@ def describe_fault(fault: NumberFault, source: str, translation: str) -> str:
     if missing and strange:
         return f"the translation has {strange}, the source has {missing}"
     if missing:
-        return f"{missing} of the source is missing in the translation"
+        return f"the translation lacks {missing} of the source"
     return f"the translation has {strange}, which the source does not have in digits"
 
 

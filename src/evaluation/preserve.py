@@ -45,7 +45,7 @@ def describe_lost(source: str, translation: str) -> str:
     before, after = Counter(protected_pieces(source)), Counter(protected_pieces(translation))
     lost, invented = list((before - after).elements()), list((after - before).elements())
     if lost:
-        return f"{' and '.join(lost)} of the source is missing in the translation"
+        return f"the translation lacks {' and '.join(lost)} of the source"
     return f"the translation has {' and '.join(invented)}, which is not in the source"
 
 

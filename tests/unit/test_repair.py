@@ -125,7 +125,7 @@ def test_a_placeholder_that_a_model_invents_everywhere_is_told():
     source = "Open %s"
     answers = {source: ["打开"], "Open": ["打开{x}"]}
     text, warnings, _ = repaired(source, "打开", answers)
-    assert warnings == ("%s of the source is missing in the translation",)
+    assert warnings == ("the translation lacks %s of the source",)
     assert text == "打开"
 
 
