@@ -40,7 +40,9 @@ class Accounts:
         self._points: dict[int, tuple[float, list[PricePoint]]] = {}
         self._told = False
 
-    def settle(self, launch: Launch, instance_id: str, reason: str) -> End:
+    def settle(
+        self, launch: Launch, instance_id: str, reason: str, *, is_released: bool = False
+    ) -> End:
         """Writes down the end of an instance that is gone, and what it cost."""
         now = self._clock()
         changes = self._changes(launch, instance_id)
@@ -49,7 +51,9 @@ class Accounts:
         points = self._prices(launch, started, ended, fresh=True)
         cost, listed = cost_between(launch, points, started, ended)
         exact = "Deleted" in changes
-        end = End(launch.number, instance_id, reason, started, ended, cost, listed, exact)
+        end = End(
+            launch.number, instance_id, reason, started, ended, cost, listed, exact, is_released
+        )
         self._state.settle(end)
         self._write_ledger()
         return end
@@ -62,7 +66,8 @@ class Accounts:
             if end.is_exact or not end.instance_id:
                 continue
             if "Deleted" in self._changes(launches[end.number], end.instance_id):
-                self.settle(launches[end.number], end.instance_id, end.reason)
+                launch = launches[end.number]
+                self.settle(launch, end.instance_id, end.reason, is_released=end.is_released)
             elif self._clock() - end.ended_at < _GIVE_UP_SECONDS:
                 all_exact = False
         return all_exact

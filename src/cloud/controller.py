@@ -18,14 +18,15 @@ from src.cloud.alarm_keeper import AlarmKeeper
 from src.cloud.alert_secrets import take_back_secrets
 from src.cloud.ecs_api import EcsApi
 from src.cloud.facts import Machine
+from src.cloud.herald import Herald, life_of
 from src.cloud.launcher import Launcher, life_seconds
 from src.cloud.leftovers import Leftovers
-from src.cloud.order import Order, by_name, life_of
+from src.cloud.order import Order, by_name
 from src.cloud.policy import Action, View, next_action
 from src.cloud.progress import failures_in_a_row, hours_left
 from src.cloud.refusals import may_pass
 from src.cloud.run_state import End, Launch, RunRecord, RunState, Status
-from src.errors import EXIT_DONE, LinguaBridgeError
+from src.errors import LinguaBridgeError
 from src.monitoring.alert import Alert, log_alert
 from src.schema import CloudConfig
 from src.units import format_seconds
@@ -85,7 +86,7 @@ class Controller:
         self._record = record
         self._cloud = cloud
         self._clock = clock
-        self._alert = alert
+        self._herald = Herald(state, alert)
         self.accounts = Accounts(api, state, clock.now)
         self.launcher = Launcher(
             api, state, record, cloud, output_dir=output_dir, clock=clock.now, sleep=clock.sleep
@@ -99,7 +100,7 @@ class Controller:
             accounts=self.accounts,
             leftovers=self.leftovers,
             now=clock.now,
-            say=self._say,
+            herald=self._herald,
         )
         self._beats: dict[str, tuple[int, float]] = {}
         self._last_reports: dict[int, Status | None] = {}
@@ -107,7 +108,7 @@ class Controller:
         self._waits = 0
         self._next_launch = float("-inf")
         self._told = ""
-        self._noticed: set[str] = set()
+        self._has_caught_up = False
 
     def run(self) -> tuple[int, str]:
         """Turns until the run ends; returns the exit code and why.
@@ -130,13 +131,16 @@ class Controller:
     def turn(self) -> Action | None:
         """One look and one action; returns the action when it ended the run."""
         machine, pending = self._order.restore(self._beats)
+        if not self._has_caught_up:
+            self._herald.catch_up()
+            self._has_caught_up = True
         view = self._view(machine, is_pending=pending)
         action = next_action(view, self._cloud)
         if action.kind == "launch":
             self._launch(action, view)
         elif action.kind == "stop":
-            self._say("budget" if "budget" in action.reason else "notice", action.reason)
             self._state.stop(action.reason)
+            self._herald.stopping(self._state.launches()[-1], action.reason)
         elif action.kind == "resume":
             self._state.unstop()
         elif action.kind == "release" and machine is not None:
@@ -223,9 +227,7 @@ class Controller:
         )
         if launch is not None:
             self._waits = 0
-            kind = "started" if launch.number == 1 else "resumed"
-            market = launch.market.replace("_", "-")
-            self._say(kind, f"instance {launch.number}: {launch.instance_type}, {market}")
+            self._herald.begun(launch)
             return
         wait = min(self._cloud.poll_seconds * 2**self._waits, _LONGEST_WAIT_SECONDS)
         self._waits += 1
@@ -236,9 +238,9 @@ class Controller:
         """Extends the life of a living instance, and says how far it is."""
         if self._alarms is not None:
             self._alarms.keep(machine)
-        if machine.is_being_reclaimed and machine.instance_id not in self._noticed:
-            self._noticed.add(machine.instance_id)
-            self._say("notice", f"{machine.instance_id} will be taken away within 5 minutes")
+        if machine.is_being_reclaimed:
+            launch = by_name(self._state.launches(), machine.launch)
+            self._herald.reclaimed(launch, machine.instance_id)
         life = life_seconds(
             self._cloud,
             view.hourly,
@@ -259,10 +261,9 @@ class Controller:
     def _release(self, machine: Machine, reason: str) -> None:
         launch = by_name(self._state.launches(), machine.launch)
         self._api.delete_machine(machine.region, machine, self._record.run)
-        end = self.accounts.settle(launch, machine.instance_id, reason)
+        end = self.accounts.settle(launch, machine.instance_id, reason, is_released=True)
         logger.info("released %s after %s: %s", machine.instance_id, life_of(end), reason)
-        if reason.startswith(("failed", "silent")):
-            self._say("failed", f"instance {launch.number} is given up, {reason}; the run goes on")
+        self._herald.gone(launch, end)
 
     def _finish(self, action: Action) -> None:
         for _ in range(_SETTLE_TURNS):
@@ -272,8 +273,7 @@ class Controller:
         self.give_back()
         take_back_secrets(self._state)
         self._state.finish(action.exit_code, action.reason)
-        kind = "finished" if action.exit_code == EXIT_DONE else "failed"
-        self._say("budget" if "budget" in action.reason else kind, action.reason)
+        self._herald.ended(action.exit_code, action.reason)
 
     def give_back(self) -> None:
         """Removes what the run has in the cloud besides instances."""
@@ -291,10 +291,6 @@ class Controller:
                 self._api.delete_machine(machine.region, machine, self._record.run)
 
     # Telling
-
-    def _say(self, kind: str, text: str) -> None:
-        """An event, for people wherever they are."""
-        self._alert(kind, text)
 
     def _tell(self, text: str) -> None:
         """A line in the log, unless it is the last one again."""

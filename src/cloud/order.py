@@ -12,11 +12,11 @@ from collections.abc import Callable, Collection, Sequence
 from src.cloud.accounts import Accounts
 from src.cloud.ecs_api import EcsApi
 from src.cloud.facts import Machine
+from src.cloud.herald import Herald
 from src.cloud.launcher import Launcher
 from src.cloud.leftovers import Leftovers
 from src.cloud.policy import end_reason
 from src.cloud.run_state import ENDED, End, Launch, RunState
-from src.units import format_seconds
 
 _APPEARS_SECONDS = 120.0  # until a launched instance is listed
 _REPEAT_SECONDS = 600.0  # after that a launch that is not listed has not happened
@@ -35,7 +35,7 @@ class Order:
         accounts: Settle what is gone.
         leftovers: Lists what lives.
         now: Seconds since 1970.
-        say: Told of events: kind and text.
+        herald: Tells what is gone.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Order:
         accounts: Accounts,
         leftovers: Leftovers,
         now: Callable[[], float],
-        say: Callable[[str, str], object],
+        herald: Herald,
     ) -> None:
         self._api = api
         self._state = state
@@ -57,7 +57,7 @@ class Order:
         self._accounts = accounts
         self._leftovers = leftovers
         self._now = now
-        self._say = say
+        self._herald = herald
 
     def restore(self, seen: Collection[str]) -> tuple[Machine | None, bool]:
         """The one instance that may live, and whether one is about to appear.
@@ -99,16 +99,10 @@ class Order:
             return True
         has_ended = status is not None and status.phase in ENDED
         reason = end_reason(status) if status is not None and has_ended else "reclaimed"
-        end = self._accounts.settle(launch, instance_id, reason)
-        self._say("notice", f"{instance_id} in {launch.zone} is gone after {life_of(end)}")
+        self._herald.gone(launch, self._accounts.settle(launch, instance_id, reason))
         return False
 
 
 def by_name(launches: Sequence[Launch], name: str) -> Launch:
     """The launch of this name."""
     return next(launch for launch in launches if launch.name == name)
-
-
-def life_of(end: End) -> str:
-    """How long an instance lived, in words."""
-    return format_seconds(end.ended_at - end.started_at)

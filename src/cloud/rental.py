@@ -21,6 +21,7 @@ from src.cloud.capacity import Offer, check_names, find_offers, nothing_now, not
 from src.cloud.controller import SYSTEM_CLOCK, Clock, Controller
 from src.cloud.ecs_api import EcsApi
 from src.cloud.facts import SPOT, Machine
+from src.cloud.herald import Herald
 from src.cloud.launcher import machine_settings
 from src.cloud.ledger import ledger_table, total_of
 from src.cloud.objects import Objects, below
@@ -227,6 +228,7 @@ class Rental:
         """Keeps the run alive until it ends; returns exit code and reason."""
         finished = self.state.finished() if self.state.record() is not None else None
         if finished is not None and finished[0] == EXIT_DONE:
+            Herald(self.state, self._alert).ended(*finished)
             return finished
         check_names(self._api, self.cloud)
         return self.controller(self.begin(command)).run()

@@ -8,6 +8,7 @@
     ends/0001.json         when that instance was gone and what it cost; written once it is
     status/0001.json       how far the instance is; written by it at every heartbeat
     logs/0001.txt          the end of what its training printed
+    told/<event>           people have been told of it, or are about to be; see src.cloud.herald
     ledger.jsonl           what each instance cost, one JSON object a line; see src.cloud.ledger
     end.json               how the run ended; written by the controller at the end
     alert-secrets.json     of alert channels, private to the run; see src.cloud.alert_secrets
@@ -35,6 +36,8 @@ Phase = Literal["starting", "fetching", "training", "uploading", "done", "failed
 RUNS = "runs"
 OUTPUT = "output"
 ALERT_SECRETS = "alert-secrets.json"
+ENDED_EVENT = "ended"
+_TOLD = "told/"
 ENDED: tuple[Phase, ...] = ("done", "failed", "interrupted")
 
 
@@ -105,6 +108,7 @@ class End:
         cost: CNY of machine and disk.
         on_demand_cost: CNY the same seconds would have cost at the on-demand price.
         is_exact: Whether the times are the cloud's own.
+        is_released: Whether the controller ended it; else it was taken away or ended by itself.
     """
 
     number: int
@@ -115,6 +119,7 @@ class End:
     cost: float = 0.0
     on_demand_cost: float = 0.0
     is_exact: bool = True
+    is_released: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,6 +208,7 @@ class RunState:
     def reopen(self) -> None:
         """Takes back the end of the run and a request to stop."""
         self.objects.delete(self.key("end.json"))
+        self.objects.delete(self.key(f"{_TOLD}{ENDED_EVENT}"))
         self.unstop()
 
     def stop(self, reason: str) -> None:
@@ -221,7 +227,7 @@ class RunState:
     def forget(self) -> None:
         """Removes what steers the run; checkpoints and output stay."""
         self._lasting.clear()
-        steering = ("launches/", "instances/", "ends/", "status/", "logs/", "program-")
+        steering = ("launches/", "instances/", "ends/", "status/", "logs/", "program-", _TOLD)
         for name in self._names(""):
             if name in (
                 ALERT_SECRETS,
@@ -273,6 +279,16 @@ class RunState:
     def settle(self, end: End) -> None:
         """Writes down what became of a launch."""
         self._write(f"ends/{end.number:04d}.json", asdict(end))
+
+    # What people are told
+
+    def told(self) -> set[str]:
+        """The events whose telling has been claimed."""
+        return {name.removeprefix(_TOLD) for name in self._names(_TOLD)}
+
+    def claim_telling(self, event: str, claimant: str) -> bool:
+        """Takes it on to tell an event; False when another claimant has."""
+        return self.objects.put_new(self.key(_TOLD + event), claimant.encode())
 
     # What instances say
 

@@ -43,7 +43,7 @@ def check_end(arena, code, weights=None):
 
 
 def check_alerts(arena):
-    """Every event is told once; a controller that is killed at that very moment may tell none."""
+    """Every event is told once, however often its controller was killed."""
     told = arena.alerts()
     assert len(told) == len(set(told))
     kinds = [kind for kind, _ in told]
@@ -53,9 +53,7 @@ def check_alerts(arena):
         f"instance {int(instance.tags['linguabridge-launch'])}"
         for instance in arena.world.instances.values()
     ]
-    assert len(begun) == len(set(begun))
-    assert set(begun) <= set(wanted)
-    assert len(wanted) - len(begun) <= arena.lives - 1
+    assert sorted(begun) == sorted(wanted)
     gone = [
         text.split()[0] for kind, text in told if kind == "notice" and " is gone after " in text
     ]
