@@ -80,8 +80,6 @@ RUNS = (
         keys=("gradient_checkpointing=true",)),
     Run("averaged deep", (256, 14, 704, 4, 4), 16, 144, is_judged=True,
         keys=("ema_decay=0.9",)),
-    Run("adapters", (704, 6, 1920, 11, 1), 12, 128, is_judged=True,
-        keys=("lora={r: 16, alpha: 32}",)),
     Run("plain student", (384, 7, 1088, 6, 3), 28, 104, is_judged=True, stage="student",
         keys=("kd_mode=none",)),
 )  # fmt: skip
