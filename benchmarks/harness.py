@@ -105,6 +105,7 @@ def _machine() -> dict[str, object]:
         "processor": models[0] if models else platform.processor(),
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
+        "threads": os.environ.get("OMP_NUM_THREADS"),
         "load_average_1_minute": _rounded(os.getloadavg()[0]),
         "system": f"{platform.system()} {platform.release()}",
     }

@@ -12,7 +12,6 @@ compared, so that other work on the machine does not decide; wall-clock seconds 
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -231,7 +230,7 @@ def main() -> None:
         "loop_overhead",
         question="What does the training loop cost beside the computation it drives?",
         baseline="forward, backward, clipping and AdamW on the same batches in the same run",
-        settings={**vars(options), "threads": os.environ.get("OMP_NUM_THREADS")},
+        settings=vars(options),
         results=results,
         packages=["paddlepaddle", "paddlenlp"],
     )

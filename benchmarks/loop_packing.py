@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import tempfile
 import time
 from collections import defaultdict
@@ -115,7 +114,7 @@ def main() -> None:
         "loop_packing",
         question="What does a packed step cost beside one of pairs sorted by length?",
         baseline="pairs of nearly equal length, one in a row, on the same model in the same run",
-        settings={**vars(options), "threads": os.environ.get("OMP_NUM_THREADS")},
+        settings=vars(options),
         results=results,
         packages=["paddlepaddle", "paddlenlp"],
     )

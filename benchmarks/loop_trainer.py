@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -231,11 +230,7 @@ def main() -> None:
         "loop_trainer",
         question="How long is a step and how much memory does it take, beside PaddleNLP's Trainer?",
         baseline="paddlenlp.trainer.Trainer with the model's own loss, on the same sequences",
-        settings={
-            **settings,
-            "vocab_size": VOCAB_SIZE,
-            "threads": os.environ.get("OMP_NUM_THREADS"),
-        },
+        settings={**settings, "vocab_size": VOCAB_SIZE},
         results=results,
         packages=["paddlepaddle", "paddlenlp"],
     )

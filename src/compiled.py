@@ -72,11 +72,6 @@ def machine_code_folder() -> Path:
     return Path(numba.config.CACHE_DIR)  # type: ignore[attr-defined]  # made at import
 
 
-def is_first_run() -> bool:
-    """Whether no machine code of these sources is here yet."""
-    return not any(machine_code_folder().rglob("*.nbi"))
-
-
 @cache
 def _use_own_cache() -> None:
     if os.environ.get("NUMBA_CACHE_DIR"):

@@ -100,7 +100,6 @@ class Controller:
             accounts=self.accounts,
             leftovers=self.leftovers,
             now=clock.now,
-            herald=self._herald,
         )
         self._beats: dict[str, tuple[int, float]] = {}
         self._last_reports: dict[int, Status | None] = {}
@@ -108,7 +107,6 @@ class Controller:
         self._waits = 0
         self._next_launch = float("-inf")
         self._told = ""
-        self._has_caught_up = False
 
     def run(self) -> tuple[int, str]:
         """Turns until the run ends; returns the exit code and why.
@@ -131,16 +129,12 @@ class Controller:
     def turn(self) -> Action | None:
         """One look and one action; returns the action when it ended the run."""
         machine, pending = self._order.restore(self._beats)
-        if not self._has_caught_up:
-            self._herald.catch_up()
-            self._has_caught_up = True
         view = self._view(machine, is_pending=pending)
         action = next_action(view, self._cloud)
         if action.kind == "launch":
             self._launch(action, view)
         elif action.kind == "stop":
             self._state.stop(action.reason)
-            self._herald.stopping(self._state.launches()[-1], action.reason)
         elif action.kind == "resume":
             self._state.unstop()
         elif action.kind == "release" and machine is not None:
@@ -152,6 +146,7 @@ class Controller:
             self._keep(machine, view)
         elif action.reason:
             self._tell(f"waiting: {action.reason}")
+        self._herald.tell()
         return None
 
     def costs(self, machines: Sequence[Machine]) -> dict[int, End]:
@@ -227,7 +222,6 @@ class Controller:
         )
         if launch is not None:
             self._waits = 0
-            self._herald.begun(launch)
             return
         wait = min(self._cloud.poll_seconds * 2**self._waits, _LONGEST_WAIT_SECONDS)
         self._waits += 1
@@ -263,7 +257,6 @@ class Controller:
         self._api.delete_machine(machine.region, machine, self._record.run)
         end = self.accounts.settle(launch, machine.instance_id, reason, is_released=True)
         logger.info("released %s after %s: %s", machine.instance_id, life_of(end), reason)
-        self._herald.gone(launch, end)
 
     def _finish(self, action: Action) -> None:
         for _ in range(_SETTLE_TURNS):
@@ -273,7 +266,7 @@ class Controller:
         self.give_back()
         take_back_secrets(self._state)
         self._state.finish(action.exit_code, action.reason)
-        self._herald.ended(action.exit_code, action.reason)
+        self._herald.tell()
 
     def give_back(self) -> None:
         """Removes what the run has in the cloud besides instances."""

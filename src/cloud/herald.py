@@ -28,55 +28,60 @@ class Herald:
         self._told: set[str] | None = None
         self._name = new_nonce()
 
-    def catch_up(self) -> None:
-        """Tells what the state shows and an earlier controller did not live to tell."""
+    def tell(self) -> None:
+        """Tells every event that the state shows and nobody has told.
+
+        Raises:
+            StoreError: The bucket is away; what is owed is told by the next call.
+        """
         launches, ids, ends = self._state.launches(), self._state.instance_ids(), self._state.ends()
         for launch in launches:
             if launch.name in ids:
-                self.begun(launch)
+                self._begun(launch)
             end = ends.get(launch.number)
             if end is not None and end.instance_id:
-                self.gone(launch, end)
+                self._gone(launch, end)
         reason = self._state.stop_reason()
         if reason is not None and launches:
-            self.stopping(launches[-1], reason)
-
-    def begun(self, launch: Launch) -> None:
-        """An instance of the run was launched."""
-        market = launch.market.replace("_", "-")
-        text = f"instance {launch.number}: {launch.instance_type}, {market}"
-        self._tell(f"begun-{launch.name}", "started" if launch.number == 1 else "resumed", text)
+            self._stopping(launches[-1], reason)
+        finished = self._state.finished()
+        if finished is not None:
+            self._ended(*finished)
 
     def reclaimed(self, launch: Launch, instance_id: str) -> None:
-        """The cloud says that it takes an instance back."""
+        """Tells what only the cloud shows: that it takes an instance back."""
         text = f"{instance_id} will be taken away within 5 minutes"
-        self._tell(f"reclaimed-{launch.name}", "notice", text)
+        self._once(f"reclaimed-{launch.name}", "notice", text)
 
-    def gone(self, launch: Launch, end: End) -> None:
-        """An instance is not there any more; of one that was released only what failed is told."""
+    def _begun(self, launch: Launch) -> None:
+        market = launch.market.replace("_", "-")
+        text = f"instance {launch.number}: {launch.instance_type}, {market}"
+        self._once(f"begun-{launch.name}", "started" if launch.number == 1 else "resumed", text)
+
+    def _gone(self, launch: Launch, end: End) -> None:
+        """Of an instance that the controller released only what failed is news."""
         if not end.is_released:
             text = f"{end.instance_id} in {launch.zone} is gone after {life_of(end)}"
-            self._tell(f"gone-{launch.name}", "notice", text)
+            self._once(f"gone-{launch.name}", "notice", text)
         elif end.reason.startswith(("failed", "silent")):
             text = f"instance {launch.number} is given up, {end.reason}; the run goes on"
-            self._tell(f"gone-{launch.name}", "failed", text)
+            self._once(f"gone-{launch.name}", "failed", text)
 
-    def stopping(self, launch: Launch, reason: str) -> None:
-        """The run's last instance is asked to save and end."""
-        self._tell(f"stopping-{launch.name}", "budget" if "budget" in reason else "notice", reason)
+    def _stopping(self, launch: Launch, reason: str) -> None:
+        self._once(f"stopping-{launch.name}", "budget" if "budget" in reason else "notice", reason)
 
-    def ended(self, exit_code: int, reason: str) -> None:
-        """The run has ended."""
+    def _ended(self, exit_code: int, reason: str) -> None:
         kind = "finished" if exit_code == EXIT_DONE else "failed"
-        self._tell(ENDED_EVENT, "budget" if "budget" in reason else kind, reason)
+        self._once(ENDED_EVENT, "budget" if "budget" in reason else kind, reason)
 
-    def _tell(self, event: str, kind: str, text: str) -> None:
+    def _once(self, event: str, kind: str, text: str) -> None:
         if self._told is None:
             self._told = self._state.told()
         if event in self._told:
             return
-        self._told.add(event)
-        if self._state.claim_telling(event, self._name):
+        is_ours = self._state.claim_telling(event, self._name)
+        self._told.add(event)  # not before: a claim that the bucket did not take is made again
+        if is_ours:
             self._alert(kind, text)
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Sequence
 from src.cloud.accounts import Accounts
 from src.cloud.ecs_api import EcsApi
 from src.cloud.facts import Machine
-from src.cloud.herald import Herald
 from src.cloud.launcher import Launcher
 from src.cloud.leftovers import Leftovers
 from src.cloud.policy import end_reason
@@ -35,7 +34,6 @@ class Order:
         accounts: Settle what is gone.
         leftovers: Lists what lives.
         now: Seconds since 1970.
-        herald: Tells what is gone.
     """
 
     def __init__(
@@ -48,7 +46,6 @@ class Order:
         accounts: Accounts,
         leftovers: Leftovers,
         now: Callable[[], float],
-        herald: Herald,
     ) -> None:
         self._api = api
         self._state = state
@@ -57,7 +54,6 @@ class Order:
         self._accounts = accounts
         self._leftovers = leftovers
         self._now = now
-        self._herald = herald
 
     def restore(self, seen: Collection[str]) -> tuple[Machine | None, bool]:
         """The one instance that may live, and whether one is about to appear.
@@ -99,7 +95,7 @@ class Order:
             return True
         has_ended = status is not None and status.phase in ENDED
         reason = end_reason(status) if status is not None and has_ended else "reclaimed"
-        self._herald.gone(launch, self._accounts.settle(launch, instance_id, reason))
+        self._accounts.settle(launch, instance_id, reason)
         return False
 
 

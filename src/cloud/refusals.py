@@ -17,7 +17,6 @@ Kind = Literal["stock", "price", "account", "retry", "gone", "other"]
 KEY_ID_VARIABLE = "ALIBABA_CLOUD_ACCESS_KEY_ID"
 KEY_SECRET_VARIABLE = "ALIBABA_CLOUD_ACCESS_KEY_SECRET"  # noqa: S105 - a name, not a secret
 UNREACHABLE = "SDK.HttpError"
-DRY_RUN_PASSED = "DryRunOperation"
 _LONGEST_QUOTE = 200
 
 # This zone cannot give this type now; another can. Also said of spot capacity alone.

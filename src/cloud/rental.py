@@ -228,7 +228,7 @@ class Rental:
         """Keeps the run alive until it ends; returns exit code and reason."""
         finished = self.state.finished() if self.state.record() is not None else None
         if finished is not None and finished[0] == EXIT_DONE:
-            Herald(self.state, self._alert).ended(*finished)
+            Herald(self.state, self._alert).tell()
             return finished
         check_names(self._api, self.cloud)
         return self.controller(self.begin(command)).run()

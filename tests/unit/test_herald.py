@@ -7,6 +7,7 @@ import pytest
 from src.cloud.herald import Herald
 from src.cloud.objects import Objects
 from src.cloud.run_state import End, Launch, RunState
+from src.errors import StoreError
 
 FIRST = Launch(1, "cn-hangzhou", "cn-hangzhou-h", "ecs.gn7i", "spot", 1.0, 0.1, {})
 SECOND = replace(FIRST, number=2, market="on_demand")
@@ -36,7 +37,7 @@ def happened(state):
 def test_successor_tells_what_a_killed_controller_did_not(state):
     happened(state)
     successor, told = herald(state)
-    successor.catch_up()
+    successor.tell()
     assert told == [
         ("started", "instance 1: ecs.gn7i, spot"),
         ("notice", "i-1 in cn-hangzhou-h is gone after 2 min 00 s"),
@@ -45,26 +46,46 @@ def test_successor_tells_what_a_killed_controller_did_not(state):
         ("budget", "the budget is used up"),
     ]
     another, again = herald(state)
-    another.catch_up()
-    another.begun(FIRST)
-    another.gone(SECOND, GIVEN_UP)
-    assert again == []
+    another.tell()
+    successor.tell()
+    assert (again, len(told)) == ([], 5)
 
 
 def test_of_two_controllers_one_tells(state):
-    happened(state)
+    assert state.announce(FIRST)
     (one, told_by_one), (other, told_by_other) = herald(state), herald(state)
-    one.begun(FIRST)
-    other.begun(FIRST)  # knows of nothing told yet: the claim decides
+    one.tell()
+    other.tell()  # both have read what was told: nothing; from here on the claim decides
+    state.note_instance(FIRST, "i-1")
+    one.tell()
+    other.tell()
     other.reclaimed(FIRST, "i-1")
     one.reclaimed(FIRST, "i-1")
     assert told_by_one == [("started", "instance 1: ecs.gn7i, spot")]
     assert told_by_other == [("notice", "i-1 will be taken away within 5 minutes")]
 
 
+def test_bucket_that_is_away_for_a_moment_swallows_nothing(state, tmp_path):
+    assert state.announce(FIRST)
+    state.note_instance(FIRST, "i-1")
+    teller, told = herald(state)
+    teller.reclaimed(SECOND, "i-2")
+    bucket = tmp_path / "bucket"
+    bucket.rename(tmp_path / "away")
+    bucket.touch()  # nothing can be made below a file
+    with pytest.raises(StoreError):
+        teller.reclaimed(FIRST, "i-1")
+    bucket.unlink()
+    (tmp_path / "away").rename(bucket)
+    teller.reclaimed(FIRST, "i-1")
+    assert [text.split()[0] for _, text in told] == ["i-2", "i-1"]
+
+
 def test_instance_that_is_released_when_it_is_done_is_no_news(state):
+    assert state.announce(FIRST)
+    state.settle(replace(LOST, reason="done", is_released=True))
     quiet, told = herald(state)
-    quiet.gone(FIRST, replace(LOST, reason="done", is_released=True))
+    quiet.tell()
     assert told == []
 
 
@@ -72,11 +93,12 @@ def test_end_is_told_again_only_after_a_person_started_the_run_again(state):
     assert state.announce(FIRST)
     state.finish(1, "failed 3 times in a row")
     first, told = herald(state)
-    first.ended(1, "failed 3 times in a row")
+    first.tell()
     second, again = herald(state)
-    second.ended(1, "failed 3 times in a row")
+    second.tell()
     assert (told, again) == ([("failed", "failed 3 times in a row")], [])
     state.reopen()
+    state.finish(0, "done")
     later, told = herald(state)
-    later.ended(0, "done")
+    later.tell()
     assert told == [("finished", "done")]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from src.checkpoint.manifest import FileRecord
-from src.checkpoint.stores.bucket import ObjectExists, ObjectMissing, Tuning
+from src.checkpoint.stores.bucket import ObjectExists, ObjectMissing, Report, Tuning
 from src.checkpoint.stores.multipart import MOST_PARTS, Part
 from src.errors import StoreError
 
@@ -59,9 +59,15 @@ class CopyService(Protocol):
 
 
 def copy_within(
-    service: CopyService, source: str, key: str, *, expected: FileRecord, tuning: Tuning
+    service: CopyService,
+    source: str,
+    key: str,
+    *,
+    expected: FileRecord,
+    tuning: Tuning,
+    report: Report,
 ) -> bool:
-    """Makes `key` a copy of `source`, unless it is one already.
+    """Makes `key` a copy of `source`, unless it is one already; reports its bytes when it is.
 
     Returns:
         Whether `key` is what is expected now. If not, the source is gone or something else, or the
@@ -85,7 +91,9 @@ def copy_within(
             raise
         return False
     is_same = copied is not None and (copied.record, copied.checksum) == (expected, held.checksum)
-    if copied is not None and not is_same:  # its SHA-256 is a promise only: nobody may trust it
+    if is_same:
+        report(expected.bytes)
+    elif copied is not None:  # its SHA-256 is a promise only: nobody may trust it
         service.remove(key)
     return is_same
 

@@ -147,10 +147,9 @@ class OssBucket:
     def copy(self, source: str, key: str, expected: FileRecord, report: Report) -> bool:
         """Makes `key` a copy of `source` without sending bytes."""
         service = self._parts(expected.sha256)
-        is_there = copy_within(service, source, key, expected=expected, tuning=self._tuning)
-        if is_there:
-            report(expected.bytes)
-        return is_there
+        return copy_within(
+            service, source, key, expected=expected, tuning=self._tuning, report=report
+        )
 
     def delete(self, keys: Sequence[str]) -> None:
         """Removes objects."""
