@@ -10,11 +10,12 @@ target, without padding) per CPU second, the median over steps, and the peak of 
 over what the loaded models take.
 
 Arms: `plain` (cross-entropy on gathered targets, the ceiling), `online`, `cached` (sampled_tail,
-k = 32), and the baselines `naive` (all positions, Paddle's operators on `[B, T, V]`), and, with
---torch, `torchtune` (chunked forward KL), `trl` (its GKD loss, forward KL) and `liger` (fused
-linear JSD, as TRL calls it), in the environment that benchmarks/distillation_torch/install.sh
-builds (--torch runs/benchmarks/torch/bin/python). All arms with both vocabularies take about seven
-minutes on a quiet machine.
+k = 32), both again as `…-packed` (the same sequences, several in a row as `packing: true` computes
+them; the other arms pad each to the longest), and the baselines `naive` (all positions, Paddle's
+operators on `[B, T, V]`), and, with --torch, `torchtune` (chunked forward KL), `trl` (its GKD loss,
+forward KL) and `liger` (fused linear JSD, as TRL calls it), in the environment that
+benchmarks/distillation_torch/install.sh builds (--torch runs/benchmarks/torch/bin/python). All arms
+with both vocabularies take about ten minutes on a quiet machine.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ import numpy as np
 import psutil
 
 from benchmarks.harness import store_result, summarise
+from src.tokens.packing import pack_rows
 
-OWN = ("plain", "online", "cached", "naive")
+OWN = ("plain", "online", "cached", "online-packed", "cached-packed", "naive")
 FOREIGN = ("torchtune", "trl", "liger")
 TEMPERATURE, ALPHA, TOP_K = 2.0, 0.7, 32
 _TARGET_SHARE = 0.45
@@ -57,8 +59,36 @@ def make_batch(path: Path, vocabulary: int) -> int:
         ids[row, :length] = random.integers(1, vocabulary, length)
         mask[row, length - 1 - int(length * _TARGET_SHARE) : length - 1] = True
     positions = np.flatnonzero(mask.ravel())
-    np.savez(path, ids=ids, positions=positions, labels=ids.ravel()[positions + 1])
+    packed = pack(ids, mask, lengths)
+    np.savez(path, ids=ids, positions=positions, labels=ids.ravel()[positions + 1], **packed)
     return int(lengths.sum())
+
+
+def pack(ids: Any, mask: Any, lengths: Any) -> dict[str, Any]:
+    """The same sequences and targets, several sequences in a row."""
+    rows = pack_rows(lengths, width=2 * int(lengths.max()), ranks=1, batch_size=len(lengths))
+    shape = len(rows.counts), int(rows.lengths.max())
+    packed = {name: np.zeros(shape, np.int64) for name in ("packed_ids", "packed_places")}
+    ends = np.broadcast_to(np.arange(shape[1]) + 1, shape).copy()  # padding: each by itself
+    is_target = np.zeros(shape, bool)
+    for row in range(len(rows.counts)):
+        begin = 0
+        for sequence in rows.sequences(row, row + 1):
+            length = lengths[sequence]
+            place = slice(begin, begin + length)
+            packed["packed_ids"][row, place] = ids[sequence, :length]
+            packed["packed_places"][row, place] = np.arange(length)
+            ends[row, place] = begin + length
+            is_target[row, place] = mask[sequence, :length]
+            begin += length
+    positions = np.flatnonzero(is_target.ravel())
+    labels = packed["packed_ids"].ravel()[positions + 1]
+    return {
+        **packed,
+        "packed_ends": ends,
+        "packed_positions": positions,
+        "packed_labels": labels,
+    }
 
 
 def measure_steps(step: Callable[[], float], *, steps: int, loaded_bytes: int) -> dict[str, Any]:
@@ -109,11 +139,13 @@ def run_arm(arm: str, batch_file: Path, vocabulary: int, steps: int) -> dict[str
         return build_model(sizes, vocab_size=vocabulary, seed=seed)
 
     arrays = np.load(batch_file)
-    batch = {
-        "input_ids": paddle.to_tensor(arrays["ids"]),
-        "target_positions": paddle.to_tensor(arrays["positions"]),
-        "labels": paddle.to_tensor(arrays["labels"]),
-    }
+    is_packed = arm.endswith("-packed")
+    arm = arm.removesuffix("-packed")
+    names = {"input_ids": "ids", "target_positions": "positions", "labels": "labels"}
+    if is_packed:
+        names = {name: f"packed_{stored}" for name, stored in names.items()}
+        names |= {"position_ids": "packed_places", "sequence_ends": "packed_ends"}
+    batch = {name: paddle.to_tensor(arrays[stored]) for name, stored in names.items()}
     section = StudentConfig(
         kd_mode="none", distillation_alpha=ALPHA, temperature=TEMPERATURE, kd_top_k=TOP_K
     )
@@ -228,7 +260,7 @@ def ratios_of(results: dict[str, Any]) -> dict[str, dict[str, float]]:
     measured = {arm: found for arm, found in results.items() if "extra_bytes" in found}
     ratios = {}
     for baseline in ("naive", *FOREIGN):
-        for arm in ("online", "cached"):
+        for arm in ("online", "cached", "online-packed", "cached-packed"):
             if baseline in measured and arm in measured:
                 one, other = (measured[name] for name in (arm, baseline))
                 speeds = [each["tokens_per_cpu_second"]["median"] for each in (one, other)]

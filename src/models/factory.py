@@ -16,6 +16,7 @@ from paddle import Tensor, nn
 from paddlenlp.transformers import Qwen2Config, Qwen2ForCausalLM
 
 from src.checkpoint.format import HostTensor
+from src.environment import keep_freed_memory
 from src.errors import ModelError
 from src.models.borders import Borders, border_arguments
 from src.models.description import cut_config, model_settings
@@ -273,10 +274,11 @@ def _loaded_dtype(section: TrainerConfig) -> FloatType:
 
 
 def _finish(model: Model) -> Model:
-    """On CPU, replaces the normalisation layers by the fast ones (same parameters and names)."""
+    """Makes a model fast on a CPU, among others by layers that have the same names and values."""
     adapt_to_cpu(model)
     if paddle.device.is_compiled_with_cuda():
         return model
+    keep_freed_memory()
     for layer in model.qwen2.layers:
         for name in ("input_layernorm", "post_attention_layernorm"):
             slow = getattr(layer, name)

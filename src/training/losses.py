@@ -188,11 +188,12 @@ class _ChunkedLoss(paddle.autograd.PyLayer):
     @staticmethod
     def backward(ctx: Any, output_grad: Tensor) -> tuple[Any, Any]:
         # Paddle demands None for an input without gradient: a frozen projection beside adapters.
-        return _scaled(ctx.hidden_grad, output_grad), _scaled(ctx.weight_grad, output_grad)
+        return _scale_(ctx.hidden_grad, output_grad), _scale_(ctx.weight_grad, output_grad)
 
 
-def _scaled(gradient: Tensor | None, factor: Tensor) -> Tensor | None:
-    return None if gradient is None else gradient * factor.astype(gradient.dtype)
+def _scale_(gradient: Tensor | None, factor: Tensor) -> Tensor | None:
+    """In place: what is as large as the output projection is not copied for a number."""
+    return None if gradient is None else gradient.multiply_(factor.astype(gradient.dtype))
 
 
 def _chunk(

@@ -13,6 +13,9 @@ import pytest
 from src.evaluation.comet import comet_score
 from src.schema import EvaluationConfig
 
+# Installing the library takes minutes.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
 ROOT = Path(__file__).resolve().parents[2]
 # torchmetrics 0.10, which unbabel-comet 2.2 pins, imports pkg_resources.
 PACKAGES = ("torch", "unbabel-comet==2.2.7", "setuptools<81")
@@ -106,7 +109,6 @@ def ask(python, folder):
     return comet_score(settings, SOURCES, HYPOTHESES, REFERENCES)
 
 
-@pytest.mark.slow
 def test_the_library_scores_as_its_model_does_row_by_row(python, model):
     folder, scores = model
     found, why_not = ask(python, folder)
@@ -114,7 +116,6 @@ def test_the_library_scores_as_its_model_does_row_by_row(python, model):
     assert found == pytest.approx(sum(scores) / len(scores), abs=1e-5)
 
 
-@pytest.mark.slow
 def test_the_command_prints_the_score(python, model, tmp_path):
     folder, scores = model
     for name, lines in (("src", SOURCES), ("hyp", HYPOTHESES), ("ref", REFERENCES)):
@@ -131,7 +132,6 @@ def test_the_command_prints_the_score(python, model, tmp_path):
     assert found["comet_missing"] is None
 
 
-@pytest.mark.slow
 def test_an_encoder_that_is_not_here_is_not_fetched_but_told(python, model):
     folder, _ = model
     (folder / "encoder").rename(folder / "elsewhere")

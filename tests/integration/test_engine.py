@@ -88,7 +88,7 @@ import sys, time
 from src.tasks.engine import Engine
 
 try:
-    for task, _, _ in Engine("ray", 2).run(time.sleep, [0, 600, 600, 600], describe=str):
+    for task, _ in Engine("ray", 2).run(time.sleep, [0, 600, 600, 600], describe=str):
         print("done", task, flush=True)
 except KeyboardInterrupt:
     sys.exit(130)

@@ -165,6 +165,7 @@ def test_kill_at_parts_and_commits_leaves_the_last_committed_step(start, scheme,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("scheme", ["oss", "s3", "hf"])
 def test_kill_at_every_single_request_leaves_the_last_committed_step(start, scheme):
     with start(scheme) as uploader:
