@@ -116,9 +116,6 @@ def reset_peak() -> int:
 
 def run_arm(arm: str, batch_file: Path, vocabulary: int, steps: int) -> dict[str, Any]:
     """One of our arms, in this process."""
-    from src.environment import prepare_environment
-
-    prepare_environment()
     import paddle
 
     from src.distillation.online import distillation_loss

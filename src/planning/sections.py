@@ -84,14 +84,19 @@ def stage_work(
     replicas = max(1, devices // section.tensor_parallel)
     per_pass = section.batch_size * replicas
     global_batch = section.global_batch_size or per_pass * section.gradient_accumulation_steps
-    rows = min(section.batch_size, ceil(global_batch / replicas))
+    own = ceil(global_batch / replicas)  # pairs, or full rows of packed ones
+    mean_length = min(mean_length, section.max_seq_length)
+    if section.packing:
+        own = ceil(global_batch * mean_length / section.max_seq_length / replicas)
+    rows = min(section.batch_size, own)
+    passes = max(1, ceil(own / rows))
     weight, gradient, optimizer = _bytes_per_weight(section, precision)
     low = precision != "float32"
     peak = Workload(
         shape=shape,
         rows=rows,
         length=section.max_seq_length,
-        passes=max(1, ceil(global_batch / (rows * replicas))),
+        passes=passes,
         devices=devices,
         tensor_parallel=section.tensor_parallel,
         sharding=section.sharding,
@@ -105,9 +110,11 @@ def stage_work(
         is_on_host=is_on_host,
         teacher=_teacher_beside(config, section, vocabulary, low=low),
     )
+    if section.packing:
+        mean_length *= global_batch / (replicas * rows * passes)  # the rows that hold them
     mean = replace(
         peak,
-        length=min(mean_length, section.max_seq_length),
+        length=mean_length,
         target_share=_TARGET_SHARES[section.prompt],
     )
     notes = _notes(section, devices, replicas)

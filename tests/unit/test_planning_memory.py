@@ -17,11 +17,13 @@ from benchmarks.plan_accuracy import (
     speed_of,
 )
 from benchmarks.published_runs import published_memory, published_speed, read_points
+from src.config import load_config
 from src.errors import ConfigError
 from src.planning.catalogue import find_gpu
 from src.planning.compute import SPEED, pass_operations, pass_time
 from src.planning.memory import GIB, MEMORY, device_memory
 from src.planning.schedule import critical_batch_tokens, scaled_rate, steps_of
+from src.planning.sections import stage_work
 from src.planning.shape import ModelShape, shape_of_model, shape_of_parameters
 from src.planning.strategies import gpus_needed
 from src.planning.workload import Adapters, Workload
@@ -185,6 +187,32 @@ def test_steps_of_a_run():
     assert (steps.total, steps.per_epoch, steps.checkpoints, steps.items) == (32, 16, 4, 2000)
     cut = steps_of(1000, global_batch=64, epochs=2, max_steps=16, save_steps=10)
     assert (cut.total, cut.is_cut, cut.items) == (16, True, 1000)
+
+
+def test_packed_rows_hold_the_same_tokens_in_fewer_passes():
+    keys = ["teacher.global_batch_size=256", "teacher.batch_size=8", "teacher.max_seq_length=512"]
+    works = {
+        packing: stage_work(
+            load_config([], [*keys, f"teacher.packing={packing}"]),
+            "teacher",
+            devices=2,
+            mean_length=50.0,
+        )
+        for packing in ("false", "true")
+    }
+    alone, packed = works["false"], works["true"]
+    assert (alone.mean.passes, packed.mean.passes) == (16, 2)  # 13 rows hold 128 pairs
+    assert (alone.peak.rows, packed.peak.rows) == (8, 8)
+    for work in works.values():
+        tokens = work.mean.rows * work.mean.length * work.mean.passes * 2
+        assert tokens == pytest.approx(256 * 50)
+    few = stage_work(
+        load_config([], [*keys, "teacher.packing=true", "teacher.global_batch_size=16"]),
+        "teacher",
+        devices=2,
+        mean_length=50.0,
+    )
+    assert (few.peak.rows, few.peak.passes) == (1, 1)
 
 
 def test_rules_of_thumb_by_hand():
