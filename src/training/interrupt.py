@@ -29,6 +29,7 @@ class StopRequest:
     ) -> None:
         self.reason: str | None = None
         self._signals = signals
+        self._has_met_ctrl_c = False
         self._previous: dict[signal.Signals, _Handler] = {}
 
     def ask(self, reason: str) -> None:
@@ -47,6 +48,8 @@ class StopRequest:
         self._previous.clear()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.reason == signal.SIGINT.name:
-            sys.exit(EXIT_KILLED_BY_USER)
+        if number == signal.SIGINT:
+            if self._has_met_ctrl_c:
+                sys.exit(EXIT_KILLED_BY_USER)
+            self._has_met_ctrl_c = True
         self.ask(signal.Signals(number).name)

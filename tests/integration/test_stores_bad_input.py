@@ -171,6 +171,18 @@ def test_names_that_s3_and_the_hub_cannot_have(monkeypatch):
     assert "cannot be a model repository" in refusal("hf://user/a--b")
 
 
+@pytest.mark.parametrize("below", ["", "/sub", "/sub/run"])
+def test_file_in_the_place_of_a_store_is_refused_for_good(tmp_path: Path, below: str):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    store = open_store(f"{tmp_path}/file{below}", SMALL)
+    with pytest.raises(StoreError, match=r"/file is a file, not a folder; set .* to a") as caught:
+        store.list()
+    assert not caught.value.is_temporary
+    with pytest.raises(StoreError, match="is a file, not a folder") as caught:
+        store.claim(None)
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
 def test_drive_that_is_not_mounted_is_not_taken_for_an_empty_store(tmp_path: Path):
     store = open_store(f"file://{tmp_path}/mnt/nas/run", SMALL)
     with pytest.raises(

@@ -146,6 +146,14 @@ class FolderBucket:
         self.delete([key + _PARTIAL_SUFFIX])
 
     def _require_parent(self) -> None:
+        for folder in (self._root, *self._root.parents):
+            if folder.exists() and not folder.is_dir():
+                raise StoreError(
+                    f"{self._root} cannot be used as a checkpoint store: {folder} is a file, not "
+                    "a folder",
+                    "set checkpoint_store to a folder",
+                    is_temporary=False,
+                )
         parent = self._root.parent
         if not parent.is_dir():
             raise _absent(
