@@ -234,6 +234,8 @@ def _explain(detail: ErrorDetails, origins: Mapping[KeyPath, str]) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error":
         return f"{key}: {message}{where}"
+    # "Input should be a valid number, unable to parse string as a number": the first half says all.
+    message = message.partition(", unable to ")[0].replace("a valid boolean", "true or false")
     message = message[0].lower() + message[1:]
     return f"{key}: {message}, got {detail['input']!r}{where}"
 

@@ -41,11 +41,11 @@ def test_unknown_keys_are_named_with_the_nearest_known_one(tmp_path):
 
 
 def test_wrong_types_and_ranges_name_key_value_and_place(tmp_path):
-    text = "data:\n  quality_threshold: 1.5\nteacher:\n  learning_rate: fast\n"
+    text = "data:\n  quality_threshold: 1.5\nteacher:\n  learning_rate: fast\n  packing: maybe\n"
     assert problems_of(tmp_path, text) == (
         "data.quality_threshold: input should be less than or equal to 1, got 1.5 (my.yaml line 2)",
-        "teacher.learning_rate: input should be a valid number, unable to parse string as a "
-        "number, got 'fast' (my.yaml line 4)",
+        "teacher.learning_rate: input should be a valid number, got 'fast' (my.yaml line 4)",
+        "teacher.packing: input should be true or false, got 'maybe' (my.yaml line 5)",
     )
 
 
