@@ -25,6 +25,7 @@ from src.tasks.processes import peak_memory_bytes
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_SECONDS_TO_END = 30.0
 _PROJECT = Path(__file__).resolve().parents[2]
 # Results are counts; the store of a local Ray would else claim a third of the memory.
 _LOCAL_STORE_BYTES = 100 << 20
@@ -92,6 +93,10 @@ def run_tasks(
     finally:
         for reference in under_way:
             ray.cancel(reference, force=True)
+        if under_way:
+            # Each has ended when its worker has: else a task of the next call may be given to one
+            # that is about to end, and be lost with it.
+            ray.wait(list(under_way), num_returns=len(under_way), timeout=_SECONDS_TO_END)
 
 
 def _connected(address: str | None, workers: int | None) -> Any:
