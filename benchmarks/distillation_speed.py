@@ -15,7 +15,7 @@ them; the other arms pad each to the longest), and the baselines `naive` (all po
 operators on `[B, T, V]`), and, with --torch, `torchtune` (chunked forward KL), `trl` (its GKD loss,
 forward KL) and `liger` (fused linear JSD, as TRL calls it), in the environment that
 benchmarks/distillation_torch/install.sh builds (--torch runs/benchmarks/torch/bin/python). All arms
-with both vocabularies take about ten minutes on a quiet machine.
+with both vocabularies take about twelve minutes on a quiet machine.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ import numpy as np
 import psutil
 
 from benchmarks.harness import store_result, summarise
+from src.tokens.collate import Sequences, lay_out
 from src.tokens.packing import pack_rows
 
 OWN = ("plain", "online", "cached", "online-packed", "cached-packed", "naive")
@@ -48,47 +49,30 @@ SHAPES: dict[int, dict[str, Any]] = {
 
 
 def make_batch(path: Path, vocabulary: int) -> int:
-    """Writes the batch that all arms share; returns its tokens."""
+    """Writes the batch that all arms share, padded and packed; returns its tokens."""
     random = np.random.default_rng(0)
     count = SHAPES[vocabulary]["sequences"]
     lengths = np.clip(random.lognormal(np.log(52), 0.5, count).astype(int), 12, 128)
-    longest = int(lengths.max())
-    ids = np.zeros([count, longest], np.int64)
-    mask = np.zeros([count, longest], bool)  # positions whose next token is a target
-    for row, length in enumerate(lengths):
-        ids[row, :length] = random.integers(1, vocabulary, length)
-        mask[row, length - 1 - int(length * _TARGET_SHARE) : length - 1] = True
-    positions = np.flatnonzero(mask.ravel())
-    packed = pack(ids, mask, lengths)
-    np.savez(path, ids=ids, positions=positions, labels=ids.ravel()[positions + 1], **packed)
+    texts = [random.integers(1, vocabulary, length) for length in lengths]
+    rows = pack_rows(lengths, width=2 * int(lengths.max()), ranks=1, batch_size=count)
+    batches = {
+        "padded": laid_out(texts),
+        "packed": laid_out([texts[number] for number in rows.order], rows.counts),
+    }
+    arrays = {f"{form}_{name}": batches[form][name] for form in batches for name in batches[form]}
+    np.savez(path, **arrays)
     return int(lengths.sum())
 
 
-def pack(ids: Any, mask: Any, lengths: Any) -> dict[str, Any]:
-    """The same sequences and targets, several sequences in a row."""
-    rows = pack_rows(lengths, width=2 * int(lengths.max()), ranks=1, batch_size=len(lengths))
-    shape = len(rows.counts), int(rows.lengths.max())
-    packed = {name: np.zeros(shape, np.int64) for name in ("packed_ids", "packed_places")}
-    ends = np.broadcast_to(np.arange(shape[1]) + 1, shape).copy()  # padding: each by itself
-    is_target = np.zeros(shape, bool)
-    for row in range(len(rows.counts)):
-        begin = 0
-        for sequence in rows.sequences(row, row + 1):
-            length = lengths[sequence]
-            place = slice(begin, begin + length)
-            packed["packed_ids"][row, place] = ids[sequence, :length]
-            packed["packed_places"][row, place] = np.arange(length)
-            ends[row, place] = begin + length
-            is_target[row, place] = mask[sequence, :length]
-            begin += length
-    positions = np.flatnonzero(is_target.ravel())
-    labels = packed["packed_ids"].ravel()[positions + 1]
-    return {
-        **packed,
-        "packed_ends": ends,
-        "packed_positions": positions,
-        "packed_labels": labels,
-    }
+def laid_out(texts: list[Any], counts: Any = None) -> dict[str, Any]:
+    """A micro-batch of texts whose ends are targets, `counts` of them in each row or one."""
+    lengths = np.array([len(text) for text in texts])
+    ends = np.cumsum(lengths)
+    target_begins = ends - (lengths * _TARGET_SHARE).astype(int)
+    sequences = Sequences(
+        np.concatenate(texts), ends - lengths, lengths, target_begins, np.zeros_like(lengths)
+    )
+    return lay_out(sequences, slice(None), counts, pad_id=0)
 
 
 def measure_steps(step: Callable[[], float], *, steps: int, loaded_bytes: int) -> dict[str, Any]:
@@ -136,13 +120,13 @@ def run_arm(arm: str, batch_file: Path, vocabulary: int, steps: int) -> dict[str
         return build_model(sizes, vocab_size=vocabulary, seed=seed)
 
     arrays = np.load(batch_file)
-    is_packed = arm.endswith("-packed")
+    form = "packed_" if arm.endswith("-packed") else "padded_"
     arm = arm.removesuffix("-packed")
-    names = {"input_ids": "ids", "target_positions": "positions", "labels": "labels"}
-    if is_packed:
-        names = {name: f"packed_{stored}" for name, stored in names.items()}
-        names |= {"position_ids": "packed_places", "sequence_ends": "packed_ends"}
-    batch = {name: paddle.to_tensor(arrays[stored]) for name, stored in names.items()}
+    batch = {
+        name.removeprefix(form): paddle.to_tensor(arrays[name])
+        for name in arrays.files
+        if name.startswith(form)
+    }
     section = StudentConfig(
         kd_mode="none", distillation_alpha=ALPHA, temperature=TEMPERATURE, kd_top_k=TOP_K
     )
@@ -151,7 +135,7 @@ def run_arm(arm: str, batch_file: Path, vocabulary: int, steps: int) -> dict[str
     if arm == "plain":
         loss = reference_loss(student)
     elif arm == "cached":
-        layout, records = random_records(vocabulary, len(arrays["labels"]))
+        layout, records = random_records(vocabulary, len(arrays["padded_labels"]))
         batch["records"] = paddle.to_tensor(records)
         loss = cached_loss(student, layout, section)
     else:
@@ -166,7 +150,7 @@ def run_arm(arm: str, batch_file: Path, vocabulary: int, steps: int) -> dict[str
         total.backward()
         for parameter in student.parameters():
             parameter.clear_grad()
-        return float(total.numpy()) / len(arrays["labels"])
+        return float(total.numpy()) / len(arrays["padded_labels"])
 
     return measure_steps(step, steps=steps, loaded_bytes=loaded)
 

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code."""
     prepare_environment()
     mask_launcher_logs(os.environ)
-    parsed = build_parser().parse_args(arguments)
+    parsed = parse_arguments(arguments)
     set_up_logging(verbose=parsed.verbose)
     try:
         code: int = COMMANDS[parsed.command].run(parsed)
@@ -67,6 +67,20 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{parsed.command}: {where}: {error.strerror}", file=sys.stderr)
         return EXIT_FAILED
     return code
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """What was given; overrides may stand before, between and behind the options.
+
+    Argparse takes positional arguments from one stretch only and leaves the others over.
+    """
+    parser = build_parser()
+    parsed, left = parser.parse_known_args(arguments)
+    later = [word for word in left if "=" in word and not word.startswith("-")]
+    if len(later) < len(left) or (left and not COMMANDS[parsed.command].takes_overrides):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    parsed.overrides = [*parsed.overrides, *later]
+    return parsed
 
 
 def build_parser() -> argparse.ArgumentParser:

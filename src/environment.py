@@ -1,6 +1,6 @@
-"""What must stand in the process environment before Paddle and its math library load.
+"""What Paddle, its math library and the C library are told, so that a CPU computes fast.
 
-Called once by the command line; nothing here is a channel between parts of the program.
+Nothing here is a channel between parts of the program.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ def is_amd_processor() -> bool:
 
 def prepare_environment() -> None:
     """Makes Paddle's CPU libraries fast and quiet; what the user has set is left alone.
+
+    Called once by the command line, before they load.
 
     The math library in Paddle's wheel takes its slow path on AMD processors unless told otherwise:
     matrix products take twice as long.

@@ -44,9 +44,10 @@ def build(width: int, layers: int, vocabulary: int, seed: int) -> Any:
 
 def load_batch(path: str) -> tuple[Any, Any]:
     arrays = np.load(path)
-    ids = torch.from_numpy(arrays["ids"])
+    ids = torch.from_numpy(arrays["padded_input_ids"])
     labels = torch.full(ids.shape, -100, dtype=torch.int64)  # [B, T], shifted already
-    labels.view(-1)[torch.from_numpy(arrays["positions"])] = torch.from_numpy(arrays["labels"])
+    positions = torch.from_numpy(arrays["padded_target_positions"])
+    labels.view(-1)[positions] = torch.from_numpy(arrays["padded_labels"])
     return ids, labels
 
 

@@ -114,7 +114,7 @@ class Collator:
         for number, size in enumerate(sizes):
             part = slice(begin, begin + size)
             counts = None if packed is None else packed[number]
-            batches.append(_lay_out(sequences, part, counts, self._pad_id))
+            batches.append(lay_out(sequences, part, counts, self._pad_id))
             if self._split.records is not None:
                 batches[-1][RECORDS] = self._split.records.read(
                     located.rows[part], located.ways[part], located.target_lengths[part]
@@ -122,7 +122,7 @@ class Collator:
             begin += size
         return batches
 
-    def _join(self, located: Located) -> _Sequences:
+    def _join(self, located: Located) -> Sequences:
         ways, lengths = located.ways, located.lengths
         begins = np.cumsum(lengths) - lengths
         target_begins = begins + lengths - located.target_lengths
@@ -138,7 +138,7 @@ class Collator:
             _place(ids, begins[rows], prompt.prefix)
             _place(ids, target_begins[rows] - len(prompt.infix), prompt.infix)
             _place(ids, (begins + lengths)[rows] - len(prompt.suffix), prompt.suffix)
-        return _Sequences(ids, begins, lengths, target_begins, ways)
+        return Sequences(ids, begins, lengths, target_begins, ways)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Located:
 
 
 @dataclass(frozen=True)
-class _Sequences:
+class Sequences:
     """Sequences laid end to end.
 
     Attributes:
@@ -199,10 +199,12 @@ def _place(ids: IntArray, begins: IntArray, part: Sequence[int]) -> None:
         ids[begins[:, None] + np.arange(len(part))] = np.array(part, dtype=np.int64)
 
 
-def _lay_out(
-    sequences: _Sequences, part: slice, counts: IntArray | None, pad_id: int
-) -> MicroBatch:
-    """Copies a stretch of sequences into padded rows; `counts` of them in each, None: one."""
+def lay_out(sequences: Sequences, part: slice, counts: IntArray | None, pad_id: int) -> MicroBatch:
+    """Copies a stretch of sequences into padded rows; `counts` of them in each, None: one.
+
+    Returns:
+        What `Collator.micro_batches` gives, without records.
+    """
     begins, lengths = sequences.begins[part], sequences.lengths[part]
     in_row = np.ones_like(lengths) if counts is None else counts
     first = np.cumsum(in_row) - in_row  # of each row's sequences

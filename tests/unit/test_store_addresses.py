@@ -74,6 +74,9 @@ def test_address_is_taken_apart_and_said_without_its_options(text, parts, said):
     [
         ("gs://b/run", r"there is no checkpoint store gs://; use file://, oss://, s3://, hf://"),
         ("oss:///run", "names no bucket"),
+        ("file://", "'file://' names no folder"),
+        ("file:///", "names no folder"),
+        ("/", "'/' names no folder"),
         ("oss://b/run?netwrok=internal", "no option 'netwrok'; there are: region, network"),
         ("oss://b/run?network=fast", "network='fast' in a oss:// address; it is internal|public"),
         ("hf://model", "is hf://USER/MODEL"),

@@ -35,7 +35,7 @@ class FolderBucket:
     def list(self, prefix: str) -> Mapping[str, int]:
         """Key → bytes of the files whose keys start so."""
         with _explained(self._root):
-            self._require_parent()
+            self._require_place()
             return {
                 key: path.stat().st_size
                 for key, path in self._below(prefix)
@@ -58,7 +58,7 @@ class FolderBucket:
         """Writes a file where there is none."""
         path = self._root / key
         with _explained(self._root):
-            self._require_parent()
+            self._require_place()
             self._root.mkdir(exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -145,15 +145,15 @@ class FolderBucket:
         """Removes the part of a copy."""
         self.delete([key + _PARTIAL_SUFFIX])
 
-    def _require_parent(self) -> None:
-        for folder in (self._root, *self._root.parents):
-            if folder.exists() and not folder.is_dir():
-                raise StoreError(
-                    f"{self._root} cannot be used as a checkpoint store: {folder} is a file, not "
-                    "a folder",
-                    "set checkpoint_store to a folder",
-                    is_temporary=False,
-                )
+    def _require_place(self) -> None:
+        """The folder may be missing, the one above it not; nor may a file stand in the way."""
+        nearest = next(path for path in (self._root, *self._root.parents) if path.exists())
+        if not nearest.is_dir():
+            raise StoreError(
+                f"{self._root} cannot be used as a checkpoint store: {nearest} is a file, not a "
+                "folder",
+                "set checkpoint_store to a folder",
+            )
         parent = self._root.parent
         if not parent.is_dir():
             raise _absent(
@@ -162,7 +162,7 @@ class FolderBucket:
             )
 
     def _require_root(self) -> None:
-        self._require_parent()
+        self._require_place()
         if not self._root.is_dir():
             raise _absent(f"the checkpoint store {self._root} is not there any more", self._root)
 

@@ -87,11 +87,11 @@ def parse_store_url(text: str) -> StoreUrl:
     """Reads an address; a plain path is a folder.
 
     Raises:
-        ConfigError: Unknown scheme or option, no bucket, or credentials in it.
+        ConfigError: Unknown scheme or option, no bucket or folder, or credentials in it.
     """
     match = _ADDRESS.fullmatch(text)
     if match is None:
-        return StoreUrl("file", "", str(Path(text).expanduser()))
+        return _folder_url(text, str(Path(text).expanduser()))
     scheme = match["scheme"]
     if scheme not in _OPTIONS:
         raise ConfigError(
@@ -99,7 +99,7 @@ def parse_store_url(text: str) -> StoreUrl:
             "path of a folder"
         )
     if scheme == "file":
-        return StoreUrl("file", "", "/" + unquote(match["rest"]).strip("/"))
+        return _folder_url(text, "/" + unquote(match["rest"]).strip("/"))
     parts = urlsplit(f"{scheme}://{match['rest']}")
     options = _parse_options(scheme, parts.query)
     if scheme == "hf":
@@ -113,6 +113,12 @@ def parse_store_url(text: str) -> StoreUrl:
     if not parts.netloc:
         raise ConfigError(f"{text!r} names no bucket; write {scheme}://BUCKET/FOLDER")
     return StoreUrl(scheme, parts.netloc, parts.path.strip("/"), options=options)
+
+
+def _folder_url(text: str, path: str) -> StoreUrl:
+    if path == "/":
+        raise ConfigError(f"{text!r} names no folder; write file:///DRIVE/FOLDER")
+    return StoreUrl("file", "", path)
 
 
 def _parse_hub(path: str, options: Mapping[str, str]) -> StoreUrl:
