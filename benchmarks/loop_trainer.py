@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import print_stored, store_result, summarise
+from src.host_memory import peak_memory_bytes
 
 VOCAB_SIZE = 151_936
 KINDS = ("ours", "paddlenlp_trainer")
@@ -39,10 +40,6 @@ def sequences(options: argparse.Namespace) -> Any:
 
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def make_model(options: argparse.Namespace) -> Any:
@@ -189,7 +186,7 @@ def run_side(options: argparse.Namespace) -> None:
     found = {
         "seconds_per_step": float(np.median(walls)),
         "cpu_seconds_per_step": float(np.median(cpus)),
-        "peak_bytes": peak_bytes() - before,
+        "peak_bytes": peak_memory_bytes() - before,
     }
     print(json.dumps(found))
 

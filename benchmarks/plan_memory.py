@@ -12,12 +12,14 @@ Baseline: 16 bytes per parameter beside the program.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from benchmarks.harness import store_result
 from src.config import load_config
 from src.corpus.demo import write_demo_corpus
 from src.data_processor import DataProcessor
+from src.host_memory import status_bytes
 from src.planning.memory import GIB, MEMORY, host_memory
 from src.planning.sections import Stage, StageWork, stage_work
 from src.schema import Config
@@ -33,6 +36,7 @@ from src.schema import Config
 ROOT = Path(__file__).resolve().parents[1]
 VOCABULARY = 2048
 AIM = 0.15
+_SECONDS_BETWEEN_LOOKS = 0.02  # the system keeps the peak, so that nothing between two is missed
 
 
 @dataclass(frozen=True)
@@ -128,14 +132,18 @@ def peak_bytes(run: Run, file: Path, folder: Path) -> int:
         *overrides(run, folder / run.name.replace(" ", "-")),
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None  # noqa: S101
-        said = process.stderr.read().decode("utf-8", "replace")
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{run.name} ended with code {process.returncode}:\n{said[-2000:]}")
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = 0
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=said)
+        while process.poll() is None:
+            with contextlib.suppress(OSError, KeyError):
+                peak = status_bytes(Path(f"/proc/{process.pid}/status"))
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        if process.returncode:
+            said.seek(0)
+            text = said.read().decode("utf-8", "replace")
+            raise SystemExit(f"{run.name} ended with code {process.returncode}:\n{text[-2000:]}")
+    return peak
 
 
 def predicted_bytes(run: Run, config: Config) -> float:

@@ -36,10 +36,10 @@ from src.corpus.work_units import (
 )
 from src.errors import DataError
 from src.first_run import make_machine_code
+from src.host_memory import peak_memory_bytes
 from src.languages import corpus_pairs
 from src.schema import Config, SourceConfig
 from src.tasks.engine import Engine
-from src.tasks.processes import peak_memory_bytes
 from src.tasks.progress import Progress
 from src.tokens.cache import TokenCache, is_current
 from src.tokens.lengths import length_statistics

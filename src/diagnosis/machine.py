@@ -15,7 +15,7 @@ from pathlib import Path
 
 from src.diagnosis.finding import Finding
 from src.environment import MKL_FAST_PATH, MKL_SWITCH, is_amd_processor
-from src.free_memory import free_memory_bytes
+from src.host_memory import free_memory_bytes
 from src.units import format_bytes
 
 OLDEST_PYTHON = (3, 10)

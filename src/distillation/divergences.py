@@ -14,7 +14,7 @@ the student's logits follows from g = ∂D/∂q by the chain rule of the softmax
 
 with the mixture m = w p + (1 - w) q. Sources: Hinton et al. 2015 (arXiv 1503.02531); MiniLLM, Gu et
 al. 2024 (2306.08543); GKD, Agarwal et al. 2024 (2306.13649); DistiLLM, Ko et al. 2024 (2402.03898).
-All functions overwrite the buffers they are given.
+All functions take logits whose largest is 0 in every row (`shift_`) and overwrite their buffers.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from functools import partial
 
 import paddle
 from paddle import Tensor
+
+from src.training.vocabulary import row_sums
 
 Divergence = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Teacher's and student's logits `[C, V]`, both overwritten, to the divergence summed over the
@@ -48,13 +50,15 @@ def find_divergence(name: str, *, mixture: float) -> Divergence:
     return found[name]
 
 
+def shift_(logits: Tensor) -> Tensor:
+    """Subtracts from every row of `[C, V]` its largest, in place."""
+    return logits.subtract_(logits.max(axis=-1, keepdim=True))
+
+
 def forward_kl(teacher: Tensor, student: Tensor) -> tuple[Tensor, Tensor]:
     """KL(p ‖ q): the student must put mass wherever the teacher does."""
-    teacher.subtract_(teacher.max(axis=-1, keepdim=True))
-    student.subtract_(student.max(axis=-1, keepdim=True))
     difference = teacher - student
-    teacher_sum = teacher.exp_().sum(axis=-1, keepdim=True)
-    student_sum = student.exp_().sum(axis=-1, keepdim=True)
+    teacher_sum, student_sum = row_sums(teacher.exp_()), row_sums(student.exp_())
     target = teacher.multiply_(1 / teacher_sum)
     constants = paddle.log(student_sum) - paddle.log(teacher_sum)  # [C, 1]
     value = difference.multiply_(target).sum() + constants.sum()
@@ -101,11 +105,10 @@ def _mixed(p: Tensor, q: Tensor, mixture: float) -> Tensor:
 
 def _log_softmax_(logits: Tensor) -> Tensor:
     """Log-probabilities in place of the logits."""
-    logits.subtract_(logits.max(axis=-1, keepdim=True))
-    return logits.subtract_(paddle.log(paddle.exp(logits).sum(axis=-1, keepdim=True)))
+    return logits.subtract_(paddle.log(row_sums(paddle.exp(logits))))
 
 
 def _through_softmax(q: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
     """Σ ⟨q, g⟩ over the chunk, and q ⊙ (g - ⟨q, g⟩)."""
-    inner = (q * slope).sum(axis=-1, keepdim=True)  # [C, 1]
+    inner = row_sums(q * slope)  # [C, 1]
     return inner.sum(), slope.subtract_(inner).multiply_(q)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import paddle
 from paddle import Tensor
 
-from src.distillation.divergences import Divergence, find_divergence
+from src.distillation.divergences import Divergence, find_divergence, shift_
 from src.distillation.schedule import schedule_of
 from src.distillation.vocabulary import limit_columns, with_columns
 from src.models.borders import prepare_for_borders
@@ -16,6 +16,7 @@ from src.schema import StudentConfig
 from src.training.losses import Projection, TokenLoss, token_loss
 from src.training.objective import projection_of, target_hidden
 from src.training.run import LossFunction, MicroBatch
+from src.training.teacher_term import Pull, StudentChunk
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,14 @@ class LiveTerm:
     vocab_size: int
     measure: Divergence
 
-    def divergence(self, student: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """See `src.training.losses.TeacherTerm`; τ² and 1/τ make the gradient `τ ∂D/∂s`."""
+    def pull(self, student: StudentChunk, rows: slice) -> Pull:
+        """See `TeacherTerm`; τ² and 1/τ make the gradient `τ ∂D/∂s`."""
         tau = self.temperature
-        own = with_columns(self.projection.logits(self.hidden[rows]), student.shape[1])
-        teacher, learner = (
-            limit_columns(logits, self.vocab_size)
-            for logits in (own.scale_(1 / tau), student.scale(1 / tau))
-        )
-        value, gradient = self.measure(teacher, learner)
-        return value * tau**2, gradient.scale_(tau)
+        whole = student.vocabulary.whole(student.logits)
+        logits = with_columns(self.projection.logits(self.hidden[rows]), whole.shape[1])
+        teacher = shift_(limit_columns(logits.scale_(1 / tau), self.vocab_size))
+        value, gradient = self.measure(teacher, whole.scale_(1 / tau))
+        return Pull(value * tau**2, factor=tau, base=student.vocabulary.own(gradient))
 
 
 def distillation_loss(

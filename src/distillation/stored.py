@@ -22,13 +22,13 @@ from paddle import Tensor
 
 from src.distillation.schedule import schedule_of
 from src.distillation.soft_labels.layout import RecordLayout, Stored
-from src.distillation.vocabulary import limit_columns
 from src.models.factory import Model
 from src.schema import StudentConfig
 from src.tokens.records import RECORDS
-from src.training.losses import TokenLoss, add_at, token_loss
+from src.training.losses import TokenLoss, token_loss
 from src.training.objective import projection_of, target_hidden
 from src.training.run import LossFunction, MicroBatch
+from src.training.teacher_term import Pull, StudentChunk
 
 _TINY = 1.0e-30
 
@@ -49,63 +49,101 @@ class StoredTerm:
     alpha: float
     temperature: float
 
-    def divergence(self, student: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """See `src.training.losses.TeacherTerm`."""
-        tau = self.temperature
+    @property
+    def vocab_size(self) -> int:
+        """See `TeacherTerm`."""
+        return self.layout.vocab_size
+
+    def pull(self, student: StudentChunk, rows: slice) -> Pull:
+        """See `TeacherTerm`."""
         part = self.stored.take(rows)
-        logits = limit_columns(student.scale(1 / tau), self.layout.vocab_size)
-        logits.subtract_(logits.max(axis=-1, keepdim=True))
         measure = {
-            "uniform_tail": self._uniform_tail,
+            "uniform_tail": _uniform_tail,
             "sampled_tail": _sampled_tail,
             "tail_bucket": _tail_bucket,
         }[self.layout.method]
-        value, gradient = measure(part, logits)
-        return value * tau**2, gradient.scale_(tau)
-
-    def _uniform_tail(self, part: Stored, logits: Tensor) -> tuple[Tensor, Tensor]:
-        vocab_size = self.layout.vocab_size
-        others = max(1, vocab_size - part.ids.shape[1])
-        share = (part.rest / others).unsqueeze(-1)  # [C, 1]
-        picked = paddle.take_along_axis(logits, part.ids, axis=1)
-        all_logits = logits if logits.shape[1] == vocab_size else logits[:, :vocab_size]
-        other_logits = all_logits.sum(axis=-1) - picked.sum(axis=-1)
-        gradient, log_sum = _softmax_(logits)
-        cross = -(part.weights * (picked - log_sum)).sum()
-        cross = cross - (share[:, 0] * (other_logits - others * log_sum[:, 0])).sum()
-        own = _weighted_log(part.weights, part.weights) + _weighted_log(part.rest, share[:, 0])
-        gradient.subtract_(share)
-        if gradient.shape[1] > vocab_size:
-            gradient[:, vocab_size:] = 0.0
-        add_at(gradient, part.ids, share - part.weights)
-        return cross + own, gradient
+        return measure(part, student, self.temperature, self.vocab_size)
 
 
-def _sampled_tail(part: Stored, logits: Tensor) -> tuple[Tensor, Tensor]:
-    picked = paddle.take_along_axis(logits, part.ids, axis=1)
-    gradient, log_sum = _softmax_(logits)
-    cross = -(part.weights * (picked - log_sum)).sum()
-    add_at(gradient, part.ids, -part.weights)
-    return cross - part.entropy.sum(), gradient
+@dataclass(frozen=True)
+class _Softened:
+    """The student's distribution at τ, not normalised: `exponentials / total`.
+
+    Attributes:
+        exponentials: `[C, V]`; None: those of the chunk, as τ is 1.
+        total: `[C, 1]`.
+    """
+
+    exponentials: Tensor | None
+    total: Tensor
 
 
-def _tail_bucket(part: Stored, logits: Tensor) -> tuple[Tensor, Tensor]:
-    q, _ = _softmax_(logits)
-    picked = paddle.take_along_axis(q, part.ids, axis=1)
+def _soften(student: StudentChunk, tau: float) -> _Softened:
+    """Uses up the chunk's logits."""
+    if tau == 1.0:
+        return _Softened(None, student.total)
+    exponentials = student.logits.scale_(1 / tau).exp_()
+    return _Softened(exponentials, student.vocabulary.sum(exponentials))
+
+
+def _sampled_tail(part: Stored, student: StudentChunk, tau: float, _: int) -> Pull:
+    places = student.vocabulary.find(part.ids)
+    picked = places.read(student.logits) / tau
+    soft = _soften(student, tau)
+    cross = -(part.weights * (picked - paddle.log(soft.total))).sum()
+    return Pull(
+        (cross - part.entropy.sum()) * tau**2,
+        factor=tau / soft.total,
+        base=soft.exponentials,
+        entries=(places, -tau * part.weights),
+    )
+
+
+def _uniform_tail(part: Stored, student: StudentChunk, tau: float, vocab_size: int) -> Pull:
+    vocabulary, logits = student.vocabulary, student.logits
+    others = max(1, vocab_size - part.ids.shape[1])
+    share = (part.rest / others).unsqueeze(-1)  # [C, 1]
+    places = vocabulary.find(part.ids)
+    picked = places.read(logits) / tau
+    columns = vocabulary.columns_of(vocab_size)
+    if columns < vocabulary.size:
+        logits[:, columns:] = 0.0  # not part of the sum
+    other_logits = vocabulary.sum(logits)[:, 0] / tau - picked.sum(axis=-1)
+    # Its own exponentials, since the share is subtracted from all of them.
+    exponentials = logits.scale_(1 / tau).exp_()
+    if columns < vocabulary.size:
+        exponentials[:, columns:] = 0.0
+    total = vocabulary.sum(exponentials)
+    log_total = paddle.log(total)
+    cross = -(part.weights * (picked - log_total)).sum()
+    cross = cross - (share[:, 0] * (other_logits - others * log_total[:, 0])).sum()
+    own = _weighted_log(part.weights, part.weights) + _weighted_log(part.rest, share[:, 0])
+    return Pull(
+        (cross + own) * tau**2,
+        factor=tau / total,
+        base=exponentials.subtract_(share * total),
+        entries=(places, tau * (share - part.weights)),
+    )
+
+
+def _tail_bucket(part: Stored, student: StudentChunk, tau: float, _: int) -> Pull:
+    vocabulary = student.vocabulary
+    places = vocabulary.find(part.ids)
+    exponentials = student.logits.scale_(1 / tau).exp_()
+    total = vocabulary.sum(exponentials)
+    picked = places.read(exponentials)
     # Added up without the entries: one minus their sum would round to nothing.
-    add_at(q, part.ids, -picked)
-    tail = q.sum(axis=-1).clip_(min=_TINY)
+    places.add(exponentials, -picked)
+    tail = (vocabulary.sum(exponentials) / total)[:, 0].clip_(min=_TINY)
+    picked = picked / total
     cross = -_weighted_log(part.weights, picked) - _weighted_log(part.rest, tail)
     own = _weighted_log(part.weights, part.weights) + _weighted_log(part.rest, part.rest)
-    gradient = q.multiply_((1 - part.rest / tail).unsqueeze(-1))
-    add_at(gradient, part.ids, picked - part.weights)
-    return cross + own, gradient
-
-
-def _softmax_(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Softmax in place of logits whose largest is 0, and its log-sum `[C, 1]`."""
-    total = logits.exp_().sum(axis=-1, keepdim=True)
-    return logits.multiply_(1 / total), paddle.log(total)
+    return Pull(
+        (cross + own) * tau**2,
+        factor=tau * (1 - part.rest / tail).unsqueeze(-1) / total,
+        base=exponentials,
+        entries=(places, tau * (picked - part.weights)),
+    )
 
 
 def _weighted_log(weights: Tensor, values: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import paddle
 from paddle import Tensor
 
-_NOWHERE = -1.0e9  # a logit whose probability is zero in float32
+from src.training.teacher_term import NOWHERE
 
 
 def limit_columns(logits: Tensor, vocab_size: int) -> Tensor:
     """Takes all probability from columns of `[C, V]` behind the tokenizer's ids, in place."""
     if logits.shape[1] > vocab_size:
-        logits[:, vocab_size:] = _NOWHERE
+        logits[:, vocab_size:] = NOWHERE
     return logits
 
 

@@ -8,7 +8,7 @@ import paddle
 
 from src.checkpoint.format import read_tensors
 from src.errors import ModelError
-from src.free_memory import free_memory_bytes
+from src.host_memory import free_memory_bytes
 from src.models.factory import FloatType
 from src.models.hub import weight_files
 from src.units import format_bytes

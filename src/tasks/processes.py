@@ -9,7 +9,6 @@ runs, and a spawned worker would import everything again, seconds for each.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +20,10 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Generic, TypeVar
 
 from src.errors import WorkerLost
+from src.host_memory import peak_memory_bytes
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-_RSS_UNIT = 1024  # Linux reports kibibytes
 
 
 @dataclass
@@ -102,11 +100,6 @@ def start_server(module: str) -> None:
     with _deaf_to_interrupts():
         _context(module)
         forkserver.ensure_running()
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident memory this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
 
 
 def _start(function: Callable[[Task], Result]) -> _Worker[Task]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from src.errors import ConfigError, WorkerLost
-from src.tasks.processes import peak_memory_bytes
+from src.host_memory import peak_memory_bytes
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

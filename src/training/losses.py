@@ -21,12 +21,13 @@ a CPU, fresh memory costs four times what the arithmetic does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import paddle
 from paddle import Tensor
 
 from src.models.split import TensorGroup
+from src.training.teacher_term import PaddingColumns, StudentChunk, TeacherTerm
 from src.training.vocabulary import VocabularyPart
 
 _CHUNK_ELEMENTS = 8 * 1024 * 1024
@@ -56,26 +57,6 @@ class Projection:
         """Float32 logits `[C, V]` of hidden states `[C, D]`, in memory of their own."""
         values: Tensor = paddle.matmul(hidden, self.weight, transpose_y=self.is_rows)
         return values if values.dtype == paddle.float32 else values.astype("float32")
-
-
-class TeacherTerm(Protocol):
-    """The teacher's part of the loss, for the positions of one micro-batch."""
-
-    @property
-    def alpha(self) -> float:
-        """Share of this part in the loss."""
-
-    def divergence(self, student: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """What a chunk of positions adds.
-
-        Args:
-            student: The student's logits `[C, V]` at these positions; not to be changed.
-            rows: Which positions.
-
-        Returns:
-            The divergence, scaled as it enters the loss, summed over the chunk; and its gradient
-            with respect to `student`, `[C, V]`, in memory that the caller may overwrite.
-        """
 
 
 def scalar(tensor: Tensor) -> float:
@@ -197,7 +178,7 @@ def _scale_(gradient: Tensor | None, factor: Tensor) -> Tensor | None:
 
 
 def _chunk(
-    student: Tensor,
+    logits: Tensor,
     labels: Tensor,
     vocabulary: VocabularyPart,
     teacher: TeacherTerm | None,
@@ -205,29 +186,36 @@ def _chunk(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss sums and the gradient of the total with respect to the chunk's logits `[C, V]`.
 
-    The gradient takes the place of the logits.
+    The logits are used up.
     """
-    divergence, addition, share = paddle.zeros([], dtype="float32"), None, 1.0
-    if teacher is not None:
-        divergence, addition = teacher.divergence(vocabulary.whole(student), rows)
-        addition = vocabulary.own(addition)
-        share = 1 - teacher.alpha
-    index, is_here = vocabulary.locate(labels)
-    student.subtract_(vocabulary.highest(student.max(axis=-1, keepdim=True)))
-    picked = paddle.take_along_axis(student, index, axis=1)
-    target = paddle.full_like(picked, -share)
-    if is_here is not None:
-        picked, target = vocabulary.add(picked * is_here), target * is_here
-    partition = vocabulary.add(student.exp_().sum(axis=-1, keepdim=True))
-    cross_entropy = (paddle.log(partition) - picked).sum()
-    gradient = student.multiply_(share / partition)
-    add_at(gradient, index, target)
-    if addition is not None and teacher is not None:
-        gradient.add_(addition.scale_(teacher.alpha))
-    return cross_entropy, divergence, gradient
+    if teacher is None:
+        return _cross_entropy(logits, labels, vocabulary)
+    padding = PaddingColumns.set_aside(logits, vocabulary, teacher.vocab_size)
+    highest = vocabulary.highest(logits)
+    logits.subtract_(highest)
+    places = vocabulary.find(labels.unsqueeze(-1))
+    picked = places.read(logits)
+    exponentials = paddle.exp(logits)
+    total = vocabulary.sum(exponentials)
+    pull = teacher.pull(StudentChunk(logits, exponentials, total, vocabulary), rows)
+    share = 1 - teacher.alpha
+    log_total = paddle.log(total) if padding is None else padding.log_total(highest, total)
+    gradient = pull.mix(exponentials, share * paddle.exp(-log_total), teacher.alpha)
+    places.add(gradient, paddle.full_like(picked, -share))
+    if padding is not None:
+        padding.write_gradient(gradient, highest, log_total, share)
+    return (log_total - picked).sum(), pull.value, gradient
 
 
-def add_at(buffer: Tensor, columns: Tensor, values: Tensor) -> None:
-    """Adds `values` `[C, K]` to `buffer` `[C, V]` at `columns` `[C, K]`; repeats add up."""
-    own_rows = paddle.arange(columns.shape[0]).unsqueeze(-1).expand(columns.shape)
-    buffer.index_put_((own_rows, columns), values, accumulate=True)
+def _cross_entropy(
+    logits: Tensor, labels: Tensor, vocabulary: VocabularyPart
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same without a teacher; the gradient takes the place of the logits."""
+    logits.subtract_(vocabulary.highest(logits))
+    places = vocabulary.find(labels.unsqueeze(-1))
+    picked = places.read(logits)
+    exponentials = logits.exp_()
+    total = vocabulary.sum(exponentials)
+    gradient = exponentials.multiply_(1 / total)
+    places.add(gradient, paddle.full_like(picked, -1.0))
+    return (paddle.log(total) - picked).sum(), paddle.zeros([], dtype="float32"), gradient

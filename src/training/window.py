@@ -11,14 +11,13 @@ health.noise_scale), `total_steps`, `seconds_left`, and with a GPU the keys of `
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import paddle
 
+from src.host_memory import peak_memory_bytes
 from src.training.run import Run, StepBatch
 from src.training.step import Gradients
 
@@ -98,5 +97,4 @@ def _memory_bytes() -> int:
     """Peak memory: of the GPU where there is one, else resident memory of this process."""
     if paddle.device.is_compiled_with_cuda():
         return int(paddle.device.cuda.max_memory_allocated())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak_memory_bytes()

@@ -15,6 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 
+from src.distillation.divergences import find_divergence
+from src.distillation.online import LiveTerm
+from src.distillation.soft_labels.layout import METHODS, RecordLayout
+from src.distillation.soft_labels.picture import take_picture
+from src.distillation.stored import StoredTerm
 from src.models.factory import Model, build_model, hidden_states, output_projection
 from src.models.layout import named_weights
 from src.models.split import find_split, vocabulary_group
@@ -22,11 +27,12 @@ from src.schema import ArchitectureConfig, TeacherConfig
 from src.training.losses import Projection, TokenLoss, scalar, token_loss
 from src.training.objective import reference_loss
 from src.training.parallel import Ranks, form_replicas, join_ranks
+from src.training.teacher_term import TeacherTerm
 from src.training.trainable import Trainable, make_trainable
 
 Array = npt.NDArray[np.floating[Any]]
 
-VOCABULARY = 60
+VOCABULARY, IDS_SHARED = 60, 53
 SIZES = ArchitectureConfig(
     hidden_size=16,
     num_hidden_layers=3,
@@ -112,24 +118,28 @@ def check_split_model(sizes: ArchitectureConfig, vocab_size: int) -> dict[str, f
     }
 
 
-class SharpTeacher:
-    """A teacher's term whose gradient is not zero anywhere: half the square of the logits."""
+def make_term(kind: str, generator: np.random.Generator) -> TeacherTerm:
+    """A teacher's term of 70 positions, over fewer ids than the vocabulary has."""
+    logits = paddle.to_tensor(2 * generator.normal(size=(70, IDS_SHARED)).astype("float32"))
+    if kind == "live":
+        identity = Projection(paddle.eye(IDS_SHARED), is_rows=True)
+        measure = find_divergence("forward_kl", mixture=0.5)
+        return LiveTerm(logits, identity, 0.3, 2.0, IDS_SHARED, measure)
+    layout = RecordLayout(kind, 6, IDS_SHARED)
+    with paddle.no_grad():
+        picture = take_picture(logits, layout, np.full(70, 0.4, np.float32))
+    records = paddle.to_tensor(layout.encode(picture))
+    return StoredTerm(layout.decode(records), layout, 0.3, 2.0)
 
-    alpha = 0.3
 
-    def divergence(
-        self, student: paddle.Tensor, _rows: slice
-    ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        return 0.5 * (student * student).sum(), student.clone()
-
-
-def check_split_loss(*, is_rows: bool) -> dict[str, float]:
+def check_split_loss(kind: str, *, is_rows: bool) -> dict[str, float]:
     """The loss over a cut vocabulary next to the same over a whole one."""
     generator = np.random.default_rng(5)
+    term = make_term(kind, generator)
     weight = generator.normal(size=(VOCABULARY, 16)).astype("float32")
     weight = weight if is_rows else np.ascontiguousarray(weight.T)
     states = generator.normal(size=(70, 16)).astype("float32")
-    labels = paddle.to_tensor(generator.integers(0, VOCABULARY, size=70))
+    labels = paddle.to_tensor(generator.integers(0, IDS_SHARED, size=70))
     model = build_model(SIZES, vocab_size=VOCABULARY, seed=3, tensor_parallel=2)
     group = vocabulary_group(model, output_projection(model)[0])
     assert group is not None
@@ -141,7 +151,7 @@ def check_split_loss(*, is_rows: bool) -> dict[str, float]:
         hidden, projection = paddle.to_tensor(states), paddle.to_tensor(matrix.copy())
         hidden.stop_gradient = projection.stop_gradient = False
         loss: TokenLoss = token_loss(
-            hidden, Projection(projection, is_rows, of), labels, teacher=SharpTeacher()
+            hidden, Projection(projection, is_rows, of), labels, teacher=term
         )
         loss.total.backward()
         results.append((scalar(loss.total), scalar(loss.cross_entropy), hidden, projection))
@@ -169,8 +179,9 @@ def main() -> None:
     found["tied"] = check_split_model(SIZES, VOCABULARY)
     found["untied"] = check_split_model(UNTIED, VOCABULARY)
     found["odd_vocabulary"] = check_split_model(UNTIED, VOCABULARY + 1)
-    found["loss_rows"] = check_split_loss(is_rows=True)
-    found["loss_columns"] = check_split_loss(is_rows=False)
+    for kind in ("live", *METHODS):
+        found[f"loss_rows_{kind}"] = check_split_loss(kind, is_rows=True)
+        found[f"loss_columns_{kind}"] = check_split_loss(kind, is_rows=False)
     Path(f"{sys.argv[1]}.{ranks.rank}").write_text(json.dumps(found), encoding="utf-8")
 
 

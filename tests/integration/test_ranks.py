@@ -60,7 +60,8 @@ def test_a_vocabulary_that_does_not_divide_stays_whole(found):
     assert found[0]["odd_vocabulary"]["cut"] == found[0]["untied"]["cut"] - 2
 
 
-@pytest.mark.parametrize("kind", ["loss_rows", "loss_columns"])
-def test_loss_and_gradients_over_a_cut_vocabulary(found, kind):
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+@pytest.mark.parametrize("term", ["live", "uniform_tail", "sampled_tail", "tail_bucket"])
+def test_loss_and_gradients_over_a_cut_vocabulary(found, term, layout):
     for each in found:
-        assert max(each[kind].values()) < 1e-5
+        assert max(each[f"loss_{layout}_{term}"].values()) < 1e-5

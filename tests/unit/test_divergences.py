@@ -11,6 +11,8 @@ from src.distillation.soft_labels.picture import take_picture
 from src.distillation.stored import StoredTerm
 from src.training import losses
 from src.training.losses import Projection, token_loss
+from src.training.teacher_term import pull_of
+from src.training.vocabulary import row_sums
 from tests.fakes.numpy_divergences import divergence_of, log_softmax, numeric_gradient
 
 POSITIONS, SHARED, TAU = 5, 23, 2.0
@@ -40,7 +42,7 @@ def test_divergence_and_gradient_equal_the_formula_over_the_shared_ids(measure, 
         return TAU**2 * divergence_of(measure, log_p, log_q, 0.3)
 
     with paddle.no_grad():
-        value, gradient = live_term(teacher, measure).divergence(tensor(student), slice(None))
+        value, gradient = pull_of(live_term(teacher, measure), tensor(student), slice(None))
     assert value.item() == pytest.approx(expected(student), rel=2e-6)
     np.testing.assert_allclose(gradient.numpy(), numeric_gradient(expected, student), atol=3e-6)
     assert np.abs(gradient.numpy()[:, SHARED:]).max(initial=0) < 1e-25
@@ -51,8 +53,8 @@ def test_divergence_of_sure_and_opposite_models_is_a_number(measure):
     teacher, student = np.zeros([2, 9]), np.zeros([2, 9])
     teacher[:, 0] = student[:, 1] = 300.0
     with paddle.no_grad():
-        value, gradient = live_term(teacher, measure, tau=1.0, shared=9).divergence(
-            tensor(student), slice(None)
+        value, gradient = pull_of(
+            live_term(teacher, measure, tau=1.0, shared=9), tensor(student), slice(None)
         )
     assert np.isfinite(value.item())
     assert np.isfinite(gradient.numpy()).all()
@@ -101,7 +103,7 @@ def test_stored_loss_and_gradient_equal_the_formula_on_the_stored_distribution(m
 
     with paddle.no_grad():
         term = StoredTerm(stored, layout, 1.0, TAU)
-        value, gradient = term.divergence(tensor(student), slice(None))
+        value, gradient = pull_of(term, tensor(student), slice(None))
     assert value.item() == pytest.approx(expected(student), rel=2e-6)
     np.testing.assert_allclose(gradient.numpy(), numeric_gradient(expected, student), atol=3e-6)
     assert np.abs(gradient.numpy()[:, SHARED:]).max(initial=0) < 1e-25
@@ -115,11 +117,11 @@ def test_with_every_id_stored_the_loss_is_the_full_divergence(method):
     layout = RecordLayout(method, entries, SHARED)
     assert layout.exact == SHARED
     with paddle.no_grad():
-        full, full_gradient = live_term(teacher, "forward_kl", tau=1.0).divergence(
-            tensor(student), slice(None)
+        full, full_gradient = pull_of(
+            live_term(teacher, "forward_kl", tau=1.0), tensor(student), slice(None)
         )
         term = StoredTerm(stored_of(teacher, layout), layout, 1.0, 1.0)
-        value, gradient = term.divergence(tensor(student), slice(None))
+        value, gradient = pull_of(term, tensor(student), slice(None))
     # What is left is the rounding of 8-bit log-probabilities.
     assert value.item() == pytest.approx(full.item(), rel=0.01)
     np.testing.assert_allclose(gradient.numpy(), full_gradient.numpy(), atol=0.003)
@@ -158,3 +160,46 @@ def test_whole_stored_loss_does_not_depend_on_chunks(method, monkeypatch):
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
     for one, other in zip(found[0][1:], found[1][1:], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+PADDING = {"none": (SHARED, 0.0), "some": (27, 0.0), "above_all": (27, 300.0)}
+
+
+@pytest.mark.parametrize("tau", [1.0, TAU])
+@pytest.mark.parametrize("padding", PADDING.values(), ids=PADDING)
+@pytest.mark.parametrize("kind", [*METHODS, "live"])
+def test_both_terms_together_equal_the_formula_whatever_padding_columns_say(kind, padding, tau):
+    random = np.random.default_rng(6)
+    width, lift = padding
+    teacher = 2 * random.normal(size=(POSITIONS, SHARED))
+    student = 2 * random.normal(size=(POSITIONS, width))
+    student[:, SHARED:] += lift
+    labels = random.integers(0, SHARED, POSITIONS)
+    if kind == "live":
+        term = live_term(teacher, "forward_kl", alpha=0.6, tau=tau)
+    else:
+        layout = RecordLayout(kind, 6, SHARED)
+        term = StoredTerm(stored_of(teacher, layout), layout, 0.6, tau)
+
+    def expected(logits):
+        log_q = log_softmax(logits[:, :SHARED] / tau)
+        if kind == "live":
+            divergence = divergence_of("forward_kl", log_softmax(teacher / tau), log_q, 0.3)
+        else:
+            divergence = filled_in(term.stored, layout, log_q)
+        cross_entropy = -log_softmax(logits)[np.arange(POSITIONS), labels].sum()
+        return 0.4 * cross_entropy + 0.6 * tau**2 * divergence
+
+    hidden = tensor(student)
+    hidden.stop_gradient = False
+    identity = Projection(tensor(np.eye(width)), is_rows=True)
+    result = token_loss(hidden, identity, paddle.to_tensor(labels), teacher=term)
+    result.total.backward()
+    assert result.total.item() == pytest.approx(expected(student), rel=2e-6)
+    np.testing.assert_allclose(hidden.grad.numpy(), numeric_gradient(expected, student), atol=5e-6)
+
+
+def test_rows_of_a_large_vocabulary_are_summed_without_losing_digits():
+    values = np.random.default_rng(7).random((3, 151_936), dtype=np.float32)
+    sums = row_sums(paddle.to_tensor(values)).numpy()[:, 0]
+    np.testing.assert_allclose(sums, values.astype(np.float64).sum(-1), rtol=2e-6)

@@ -12,7 +12,7 @@ from src.diagnosis import machine, packages, project
 from src.diagnosis.finding import Finding
 from src.diagnosis.packages import Devices
 from src.doctor import ASCII_MARKS, MARKS, diagnose, render, run_doctor, summarise
-from src.free_memory import free_memory_bytes
+from src.host_memory import free_memory_bytes
 from src.schema import Config
 
 GIB = 1024**3

@@ -19,13 +19,14 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from src.distillation.divergences import forward_kl
+from src.distillation.divergences import forward_kl, shift_
 from src.distillation.soft_labels.layout import METHODS, RecordLayout
 from src.distillation.soft_labels.picture import take_picture
 from src.distillation.soft_labels.stand_ins import Learner
 from src.distillation.stored import StoredTerm
 from src.distillation.vocabulary import with_columns
 from src.training.losses import Projection, chunks, scalar
+from src.training.teacher_term import pull_of
 
 WISHED_COSINE = 0.995
 _WIDTH = 64  # a random projection of the hidden states keeps cosines and spares memory
@@ -129,7 +130,7 @@ def measure_fidelity(
             learner.projection.logits(learner.hidden[rows].astype(learner.projection.weight.dtype)),
             vocab_size,
         )
-        value, gradient = forward_kl(logits.clone(), theirs.scale(1 / temperature))
+        value, gradient = forward_kl(shift_(logits.clone()), shift_(theirs.scale(1 / temperature)))
         full_divergence += scalar(value) * temperature**2
         gradient.scale_(temperature)
         full_weight.add_(paddle.matmul(directions[rows], gradient, transpose_x=True))
@@ -138,7 +139,7 @@ def measure_fidelity(
             picture = take_picture(logits.clone(), layout, starts[rows])
             stored = layout.decode(paddle.to_tensor(layout.encode(picture)))
             term = StoredTerm(stored, layout, 1.0, temperature)
-            value, approximate = term.divergence(theirs, slice(None))
+            value, approximate = pull_of(term, theirs, slice(None))
             own.mass += float((1 - picture.tail).sum())
             own.divergence += scalar(value)
             own.weight.add_(paddle.matmul(directions[rows], approximate, transpose_x=True))

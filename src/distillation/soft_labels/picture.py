@@ -7,8 +7,10 @@ import paddle
 from numpy.typing import NDArray
 from paddle import Tensor
 
+from src.distillation.divergences import shift_
 from src.distillation.soft_labels.layout import Picture, RecordLayout
 from src.tokens.columns import IntArray
+from src.training.vocabulary import row_sums
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MOST_TOKENS = np.uint64(1 << 20)  # more than any sequence has
@@ -27,15 +29,15 @@ def take_picture(logits: Tensor, layout: RecordLayout, starts: NDArray[np.float3
         layout: What is stored.
         starts: A number from 0 to 1 per position, `[C]`, that decides what is drawn.
     """
-    logits.subtract_(logits.max(axis=-1, keepdim=True))
-    logits.subtract_(paddle.log(paddle.exp(logits).sum(axis=-1, keepdim=True)))
+    shift_(logits)
+    logits.subtract_(paddle.log(row_sums(paddle.exp(logits))))
     top, ids = paddle.topk(logits, layout.exact, axis=-1)
     probabilities = paddle.exp(logits)
-    entropy = -logits.multiply_(probabilities).sum(axis=-1)
+    entropy = -row_sums(logits.multiply_(probabilities))[:, 0]
     rows = paddle.arange(ids.shape[0]).unsqueeze(-1).expand(ids.shape)
     tail_only = probabilities.index_put_((rows, ids), paddle.zeros_like(top))
     # Summed over the others, as one minus the sum of the top would round to nothing.
-    tail = tail_only.sum(axis=-1)
+    tail = row_sums(tail_only)[:, 0]
     chosen = ids.numpy()
     if layout.drawn:
         drawn = _draw(tail_only, paddle.to_tensor(starts), layout.drawn)

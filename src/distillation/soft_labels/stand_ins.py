@@ -24,7 +24,7 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from src.distillation.divergences import forward_kl
+from src.distillation.divergences import forward_kl, shift_
 from src.distillation.vocabulary import with_columns
 from src.training.losses import Projection, chunks, scalar
 
@@ -116,9 +116,11 @@ def _mean_nats(
     total = 0.0
     for rows in chunks(count, vocab_size):
         theirs, own = (
-            with_columns(
-                projection.logits(states[rows].astype(projection.weight.dtype)), vocab_size
-            ).scale(1 / temperature)
+            shift_(
+                with_columns(
+                    projection.logits(states[rows].astype(projection.weight.dtype)), vocab_size
+                ).scale(1 / temperature)
+            )
             for states, projection in (teacher, student)
         )
         total += scalar(forward_kl(theirs, own)[0])
