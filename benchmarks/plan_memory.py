@@ -137,7 +137,7 @@ def peak_bytes(run: Run, file: Path, folder: Path) -> int:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=said)
         while process.poll() is None:
             with contextlib.suppress(OSError, KeyError):
-                peak = status_bytes(Path(f"/proc/{process.pid}/status"))
+                peak = status_bytes(Path(f"/proc/{process.pid}/status"), "VmHWM")
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         if process.returncode:
             said.seek(0)

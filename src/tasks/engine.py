@@ -100,8 +100,8 @@ def run_tasks(
         ray_address: Ray cluster to use. None: RAY_ADDRESS, else a local one.
 
     Yields:
-        Task, its result, and the largest resident memory so far, in bytes: of this process and
-        all workers together.
+        Task, its result, and resident memory in bytes: of this process now, and the most that each
+        worker has had.
 
     Raises:
         WorkerLost: If a worker dies; names the task it was at.

@@ -20,7 +20,11 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Generic, TypeVar
 
 from src.errors import WorkerLost
-from src.host_memory import peak_memory_bytes
+from src.host_memory import (
+    peak_memory_bytes,
+    release_freed_memory,
+    resident_memory_bytes,
+)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -57,8 +61,8 @@ def run_tasks(
         describe: Names a task in an error message.
 
     Yields:
-        Task, its result, and the largest resident memory so far, in bytes: of this process and
-        all workers together.
+        Task, its result, and resident memory in bytes: of this process now, and the most that each
+        worker has had.
 
     Raises:
         WorkerLost: If a worker process dies; names the task it was at.
@@ -67,7 +71,9 @@ def run_tasks(
     if workers <= 1 or len(tasks) <= 1:
         for task in tasks:
             yield task, function(task), peak_memory_bytes()
+            release_freed_memory()
         return
+    release_freed_memory()  # this process waits, and what it holds counts beside the workers'
     waiting = list(reversed(tasks))
     crew: list[_Worker[Task]] = []
     memory: dict[int | None, int] = {}
@@ -81,7 +87,7 @@ def run_tasks(
                 outcome = _receive(worker, describe(task))
                 memory[worker.process.pid] = outcome.peak_memory_bytes
                 _hand_over(worker, waiting, describe)
-                yield task, outcome.result, peak_memory_bytes() + sum(memory.values())
+                yield task, outcome.result, resident_memory_bytes() + sum(memory.values())
     finally:
         for worker in crew:
             worker.process.terminate()
@@ -178,3 +184,4 @@ def _work(function: Callable[[Task], Result], pipe: Connection) -> None:
             pipe.send(outcome)
         except BrokenPipeError:
             return
+        release_freed_memory()  # tasks differ in size, and what they leave adds up

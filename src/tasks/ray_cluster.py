@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from src.errors import ConfigError, WorkerLost
-from src.host_memory import peak_memory_bytes
+from src.host_memory import peak_memory_bytes, resident_memory_bytes
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -89,7 +89,7 @@ def run_tasks(
                 task = under_way.pop(reference)
                 outcome = _receive(ray, reference, describe(task))
                 memory[outcome.worker] = outcome.peak_memory_bytes
-                yield task, outcome.result, peak_memory_bytes() + sum(memory.values())
+                yield task, outcome.result, resident_memory_bytes() + sum(memory.values())
     finally:
         for reference in under_way:
             ray.cancel(reference, force=True)
