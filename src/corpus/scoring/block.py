@@ -38,8 +38,9 @@ class Block(NamedTuple):
         characters: `[R]` characters of each text, markup included.
         flags: `[R]` all flags that any character of a row has, markup included.
         counts: `[R, 16]` characters of each class.
-        begins: `[C + 1]` first character of each word.
-        ends: `[C + 1]` place after the last character of each word.
+        borders: `[2 * C + 2]` where each word begins and ends, by turns.
+        begins: `[C + 1]` first character of each word, a view of `borders`.
+        ends: `[C + 1]` place after the last character of each word, the other view.
         digests: `[C + 1]` hash of each word.
         word_starts: `[R + 1]` first word of each row.
         repeated: `[C + 1]` scratch.
@@ -52,6 +53,7 @@ class Block(NamedTuple):
     characters: Counts
     flags: Marks
     counts: Counts
+    borders: Places
     begins: Places
     ends: Places
     digests: Hashes
@@ -61,6 +63,7 @@ class Block(NamedTuple):
 
 def new_block() -> Block:
     """Room for any slice; memory that no text reaches is never touched."""
+    borders = np.zeros(2 * LONGEST + 2, np.uint32)
     return Block(
         codes=np.zeros(LONGEST, np.uint32),
         marks=np.zeros(LONGEST, np.uint8),
@@ -69,8 +72,9 @@ def new_block() -> Block:
         characters=np.zeros(MOST_ROWS, np.int64),
         flags=np.zeros(MOST_ROWS, np.uint8),
         counts=np.zeros((MOST_ROWS, CLASSES), np.int64),
-        begins=np.zeros(LONGEST + 1, np.uint32),
-        ends=np.zeros(LONGEST + 1, np.uint32),
+        borders=borders,
+        begins=borders[::2],
+        ends=borders[1::2],
         digests=np.zeros(LONGEST + 1, np.uint64),
         word_starts=np.zeros(MOST_ROWS + 1, np.uint64),
         repeated=np.zeros(LONGEST + 1, np.uint64),

@@ -20,7 +20,7 @@ import numpy as np
 
 from src.compiled import compiled, compiled_part
 from src.corpus.scoring.marks import CLASS_MASK, MARKUP, SPACE, WORD, Marks
-from src.corpus.utf8 import START, Bool, Codes, Int
+from src.corpus.utf8 import ONE, START, Bool, Codes, Int
 
 _BLANK = ord(" ")
 _LINE_FEED = ord("\n")
@@ -52,8 +52,7 @@ def strip_markup(codes: Codes, marks: Marks) -> Int:
     after_markup: Int = START
     template_end: Int = START
     place: Int = START
-    while place < length and marks[place] & MARKUP == 0:
-        place += 1
+    place = _next_candidate(marks, place, length)
     kept: Int = place
     while place < length:
         end: Int = place
@@ -76,17 +75,33 @@ def strip_markup(codes: Codes, marks: Marks) -> Int:
             kept += 1
             after_markup = kept
             place = end
+            first = place
         else:
-            codes[kept] = codes[place]
-            marks[kept] = marks[place]
-            kept += 1
+            first = place
             place += 1
-        while place < length and marks[place] & MARKUP == 0:
-            codes[kept] = codes[place]
-            marks[kept] = marks[place]
-            kept += 1
-            place += 1
+        place = _next_candidate(marks, place, length)
+        if kept < first:
+            _move(codes, first, place, kept)
+            _move(marks, first, place, kept)
+        kept += place - first
     return kept
+
+
+@compiled_part
+def _next_candidate(marks: Marks, place: Int, length: Int) -> Int:
+    """Where markup may start or have started next; the length where it does not."""
+    at, stop = np.uint64(place), np.uint64(length)
+    while at < stop and marks[at] & MARKUP == 0:
+        at += ONE
+    return np.int64(at)
+
+
+@compiled_part
+def _move(characters: Codes | Marks, begin: Int, end: Int, target: Int) -> None:
+    """Copies what stands from `begin` to `end` to an earlier place."""
+    source, goal = np.uint64(begin), np.uint64(target)
+    for step in range(np.uint64(end - begin)):
+        characters[goal + step] = characters[source + step]
 
 
 @compiled_part

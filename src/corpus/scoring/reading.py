@@ -8,7 +8,7 @@ import numpy as np
 
 from src.compiled import compiled
 from src.corpus.scoring.block import Block
-from src.corpus.scoring.decode import decode
+from src.corpus.scoring.decode import decode, mark
 from src.corpus.scoring.hashing import Hashes, hash_words, sum_up
 from src.corpus.scoring.marks import MARKUP, Folds, Marks
 from src.corpus.scoring.markup import strip_markup
@@ -46,21 +46,15 @@ def read_texts(data: Bytes, offsets: Offsets, tables: ReadingTables, block: Bloc
     start, first = np.uint64(0), np.uint64(0)
     for row in range(len(offsets) - 1):
         block.starts[row], block.word_starts[row] = start, first
-        stop, block.characters[row], flags = decode(
-            data,
-            np.uint64(offsets[row]),
-            np.uint64(offsets[row + 1]),
-            mark_table,
-            codes,
-            marks,
-            start,
-        )
+        begin, end = np.uint64(offsets[row]), np.uint64(offsets[row + 1])
+        stop, block.characters[row] = decode(data, begin, end, codes, start)
+        flags = mark(codes, start, stop, mark_table, marks)
         block.flags[row] = flags
         if flags & MARKUP:
             stop = start + np.uint64(strip_markup(codes[start:stop], marks[start:stop]))
         sum_up(codes, start, stop, fold, sums)
-        count_classes(marks, start, stop, counts, row)
-        last = split_words(marks, start, stop, begins, ends, first)
+        count_classes(marks, start, stop, flags, counts, row)
+        last = split_words(marks, start, stop, block.borders, first)
         hash_words(sums, powers, begins, ends, digests, first, last)
         start, first = stop, last
     block.starts[len(offsets) - 1], block.word_starts[len(offsets) - 1] = start, first

@@ -14,39 +14,62 @@ _LANES, _LANE_LIMIT = 8, np.uint64(248)
 _LANE_MASK = np.uint64(255)
 _ZERO, _THREE, _SEVEN = np.uint64(0), np.uint64(3), np.uint64(7)
 
+# What a mark says of words: letters and digits of one, and what may join them.
+_IN_WORD, _JOINS = np.uint8(1), np.uint8(2)
+_ROLES = np.array(
+    [
+        (WORD_CLASSES >> (mark & CLASS_MASK) & 1) * _IN_WORD | (mark & JOINER != 0) * _JOINS
+        for mark in range(1 << 8)
+    ],
+    np.uint8,
+)
+
 
 @compiled_part
 def count_classes(
-    marks: Marks, start: np.uint64, stop: np.uint64, counts: Counts, row: Int
+    marks: Marks, start: np.uint64, stop: np.uint64, seen: np.uint8, counts: Counts, row: Int
 ) -> None:
-    """Counts the characters of each class from `start` to `stop` into `counts[row]`, `[16]`."""
+    """Counts the characters of each class into `counts[row]`, `[16]`.
+
+    Args:
+        marks: `[C]` class and flags of each character.
+        start: First character of the text.
+        stop: Place after its last.
+        seen: All bits that any of their marks has.
+        counts: `[R, 16]`.
+        row: Where to.
+    """
     for number in range(2 * _LANES):
         counts[row, number] = 0
     while start < stop:
-        # Two times eight counters of one byte each, in registers.
-        low, high = np.uint64(0), np.uint64(0)
+        # Eight counters of one byte each, in a register; few texts need the other eight.
         end = min(stop, start + _LANE_LIMIT)
-        for place in range(start, end):
-            kind = np.uint64(marks[place] & CLASS_MASK)
-            is_high = kind >> _THREE
-            lane = ONE << ((kind & _SEVEN) << _THREE)
-            high += lane * is_high
-            low += lane * (is_high ^ ONE)
+        lanes = _ZERO
+        if seen & _LANES:
+            high = _ZERO
+            for place in range(start, end):
+                kind = np.uint64(marks[place] & CLASS_MASK)
+                is_high = kind >> _THREE
+                lane = ONE << ((kind & _SEVEN) << _THREE)
+                high += lane * is_high
+                lanes += lane * (is_high ^ ONE)
+            _add_lanes(high, counts, row, _LANES)
+        else:
+            for place in range(start, end):
+                lanes += ONE << (np.uint64(marks[place] & CLASS_MASK) << _THREE)
+        _add_lanes(lanes, counts, row, 0)
         start = end
-        for lane_number in range(_LANES):
-            shift = np.uint64(8 * lane_number)
-            counts[row, lane_number] += np.int64((low >> shift) & _LANE_MASK)
-            counts[row, lane_number + _LANES] += np.int64((high >> shift) & _LANE_MASK)
+
+
+@compiled_part
+def _add_lanes(lanes: np.uint64, counts: Counts, row: Int, first: Int) -> None:
+    for number in range(_LANES):
+        counts[row, first + number] += np.int64((lanes >> np.uint64(8 * number)) & _LANE_MASK)
 
 
 @compiled_part
 def split_words(
-    marks: Marks,
-    start: np.uint64,
-    stop: np.uint64,
-    begins: Places,
-    ends: Places,
-    first: np.uint64,
+    marks: Marks, start: np.uint64, stop: np.uint64, borders: Places, first: np.uint64
 ) -> np.uint64:
     """Finds words: runs of letters and digits of scripts that put spaces.
 
@@ -56,29 +79,22 @@ def split_words(
         marks: `[C]` class and flags of each character.
         start: First character of the text.
         stop: Place after its last.
-        begins: `[C + 1]` receives the first character of each word, from `first` on.
-        ends: `[C + 1]` receives the place after its last.
+        borders: `[2 * C + 2]` receives the first character of each word and the place after its
+            last, by turns, from the word `first` on.
         first: Number of the first word.
 
     Returns:
         The number after that of the last word.
     """
     # Nothing here branches on the text, which no processor can predict.
-    begun, ended, before = first, first, _ZERO
-    here = _is_in_word(marks[start]) if start < stop else _ZERO
+    count, is_inside = first << ONE, np.uint8(0)
+    role = _ROLES[marks[start]] if start < stop else np.uint8(0)
     for place in range(start, stop):
-        after = _is_in_word(marks[place + ONE]) if place + ONE < stop else _ZERO
-        joined = before & after & np.uint64(marks[place] // JOINER)
-        inside = here | joined
-        begins[begun] = place
-        ends[ended] = place
-        begun += inside & (before ^ ONE)
-        ended += before & (inside ^ ONE)
-        before, here = inside, after
-    ends[ended] = stop
-    return begun
-
-
-@compiled_part
-def _is_in_word(mark: Int) -> np.uint64:
-    return np.uint64(WORD_CLASSES >> (mark & CLASS_MASK) & 1)
+        following = _ROLES[marks[place + ONE]] if place + ONE < stop else np.uint8(0)
+        was_inside = is_inside
+        is_inside = (role | (role >> _IN_WORD & following & was_inside)) & _IN_WORD
+        borders[count] = place
+        count += np.uint64(is_inside ^ was_inside)
+        role = following
+    borders[count] = stop
+    return (count + ONE) >> ONE
