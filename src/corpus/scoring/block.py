@@ -44,6 +44,7 @@ class Block(NamedTuple):
         digests: `[C + 1]` hash of each word.
         word_starts: `[R + 1]` first word of each row.
         repeated: `[C + 1]` scratch.
+        met: `[0x110000 / 64]` scratch, a bit for each code point; zero between rows.
     """
 
     codes: Codes
@@ -59,6 +60,7 @@ class Block(NamedTuple):
     digests: Hashes
     word_starts: Starts
     repeated: Hashes
+    met: Hashes
 
 
 def new_block() -> Block:
@@ -78,4 +80,5 @@ def new_block() -> Block:
         digests=np.zeros(LONGEST + 1, np.uint64),
         word_starts=np.zeros(MOST_ROWS + 1, np.uint64),
         repeated=np.zeros(LONGEST + 1, np.uint64),
+        met=np.zeros(0x110000 // 64, np.uint64),
     )

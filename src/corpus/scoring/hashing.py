@@ -54,7 +54,7 @@ _HASH_MASK = ~_STAMP_MASK
 _ROOM = 4  # entries per member, so that few places are taken when a member comes
 _WORD_BITS = 64
 _FIND_SHIFT = np.uint64(44)  # the low bits of a product know little of the text
-_SMALLEST_BITS = 6
+_SMALLEST_BITS = 9  # the same for nearly all rows: how often a loop runs can be predicted
 _BUCKET = 4
 _ZERO, _TWO = np.uint64(0), np.uint64(2)
 

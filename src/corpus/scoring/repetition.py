@@ -12,6 +12,8 @@ from src.corpus.utf8 import ONE, Codes, Int
 
 _LOOP_TIMES = 4
 _MIN_VOCABULARY_UNITS = 8
+_NONE = np.uint64(0)
+_WORD, _BITS = np.uint64(6), np.uint64(63)  # 64 bits, and the number of one among them
 
 
 @compiled
@@ -54,7 +56,7 @@ def measure_repetition(
         )
         total = np.int64(pieces if pieces else 1)
         repetition[row] = again / total
-        for _ in range(_LOOP_TIMES - 2):
+        for _ in range(_LOOP_TIMES - 2 if again else 0):
             stamp, shift = new_set(entries, stamps, again)
             again = _keep_repeated(repeated, again, entries, stamp, shift)
         looping[row] = max(again / total, _stutter(block.digests, first, last))
@@ -65,9 +67,7 @@ def measure_repetition(
             stamp, shift = new_set(entries, stamps, units)
             distinct = _distinct_words(block.digests, first, last, entries, stamp, shift)
             if units > words:
-                distinct += _distinct_han(
-                    block.codes, block.marks, start, stop, entries, stamp, shift
-                )
+                distinct += _distinct_han(block.codes, block.marks, start, stop, block.met)
             vocabulary[row] = distinct / units
 
 
@@ -94,12 +94,13 @@ def _repeated_pieces(
         How many there are.
     """
     length, power, stamp, shift = about
-    again = 0
+    again = _NONE
     for begin in range(start, stop):
         digest = sums[begin + length] - sums[begin] * power
-        repeated[again] = digest
-        again += not insert(entries, stamp, shift, digest)
-    return again
+        if not insert(entries, stamp, shift, digest):
+            repeated[again] = digest
+            again += ONE
+    return np.int64(again)
 
 
 @compiled_part
@@ -143,17 +144,16 @@ def _distinct_words(
 
 @compiled_part
 def _distinct_han(
-    codes: Codes,
-    marks: Marks,
-    start: np.uint64,
-    stop: np.uint64,
-    entries: Hashes,
-    stamp: np.uint64,
-    shift: np.uint64,
+    codes: Codes, marks: Marks, start: np.uint64, stop: np.uint64, met: Hashes
 ) -> Int:
-    distinct: Int = 0
+    """Counts the different Han characters of a text; see `Block` for `met`."""
+    distinct = _NONE
     for place in range(start, stop):
-        if HAN_CLASSES >> (marks[place] & CLASS_MASK) & 1:
-            # The hash that a word of this one character would have.
-            distinct += insert(entries, stamp, shift, np.uint64(codes[place]) + ONE)
-    return distinct
+        code = np.uint64(codes[place])
+        is_han = np.uint64(HAN_CLASSES >> (marks[place] & CLASS_MASK) & 1)
+        others = met[code >> _WORD]
+        distinct += is_han & ~(others >> (code & _BITS))
+        met[code >> _WORD] = others | is_han << (code & _BITS)
+    for place in range(start, stop):
+        met[np.uint64(codes[place]) >> _WORD] = _NONE
+    return np.int64(distinct)
