@@ -33,6 +33,15 @@ _LEADS = (0xC0, 0xE0, 0xF0)
 
 
 @compiled_part
+def is_ascii(data: Bytes, begin: np.uint64, end: np.uint64) -> Bool:
+    """Whether there are ASCII characters only between two places."""
+    seen = np.uint8(0)
+    for place in range(begin, end):
+        seen |= data[place]
+    return seen < ASCII_END
+
+
+@compiled_part
 def code_point(data: Bytes, place: np.uint64, end: np.uint64) -> tuple[np.uint64, np.uint64]:
     """The code point at `place` and the place after it.
 

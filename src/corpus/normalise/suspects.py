@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.compiled import compiled
+from src.compiled import compiled, compiled_part
 from src.corpus.normalise.rules import CLOSED_GAP, GAP, SECONDS, SINGLES, SPACES, Rules, Words
 from src.corpus.texts import Bytes, Offsets, Texts
-from src.corpus.utf8 import ASCII_END, ONE, code_point
+from src.corpus.utf8 import ONE, code_point, is_ascii
 
 Flags = NDArray[np.uint32]
 
@@ -29,25 +29,48 @@ def find_suspects(texts: Texts, rules: Rules) -> Flags:
 
 @compiled
 def _find(data: Bytes, offsets: Offsets, bits: Words, flags: Flags) -> None:
-    last = np.uint64(len(bits) - 1)
     spaces = bits[_SPACE] & _SPACES
     for row in range(len(flags)):
-        place, end = np.uint64(offsets[row]), np.uint64(offsets[row + 1])
-        singles, found, before = _NONE, _NONE, _NONE
-        if place < end and (data[offsets[row]] == _SPACE or data[offsets[row + 1] - 1] == _SPACE):
-            found |= spaces
-        while place < end:
-            byte = data[place]
-            if byte < ASCII_END:
-                here = bits[byte]
-                place += ONE
-            else:
-                code, place = code_point(data, place, end)
-                here = bits[min(code, last)]
-            met = (before >> _ONE) & here
-            singles |= here
-            found |= met
-            before = here
-            if met & _GAP:  # what stands after the space decides
-                before |= _OPEN_GAP
-        flags[row] = (singles & _SINGLES) | (found & _SECONDS)
+        begin, end = np.uint64(offsets[row]), np.uint64(offsets[row + 1])
+        ends = _NONE
+        if begin < end and (data[begin] == _SPACE or data[end - ONE] == _SPACE):
+            ends = spaces
+        if is_ascii(data, begin, end):
+            singles, found = _look_up_bytes(data, begin, end, bits)
+        else:
+            singles, found = _look_up(data, begin, end, bits)
+        flags[row] = (singles & _SINGLES) | ((found | ends) & _SECONDS)
+
+
+@compiled_part
+def _look_up_bytes(
+    data: Bytes, begin: np.uint64, end: np.uint64, bits: Words
+) -> tuple[np.uint32, np.uint32]:
+    """As `_look_up`, for ASCII, in which no gap begins."""
+    singles, found, before = _NONE, _NONE, _NONE
+    for place in range(begin, end):
+        here = bits[data[place]]
+        singles |= here
+        found |= (before >> _ONE) & here
+        before = here
+    return singles, found
+
+
+@compiled_part
+def _look_up(
+    data: Bytes, begin: np.uint64, end: np.uint64, bits: Words
+) -> tuple[np.uint32, np.uint32]:
+    """The bits that any character of a text has, and those of neighbours that met."""
+    last = np.uint64(len(bits) - 1)
+    singles, found, before = _NONE, _NONE, _NONE
+    place = begin
+    while place < end:
+        code, place = code_point(data, place, end)
+        here = bits[min(code, last)]
+        met = (before >> _ONE) & here
+        singles |= here
+        found |= met
+        before = here
+        if met & _GAP:  # what stands after the space decides
+            before |= _OPEN_GAP
+    return singles, found

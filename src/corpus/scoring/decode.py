@@ -11,7 +11,7 @@ import numpy as np
 from src.compiled import compiled_part
 from src.corpus.scoring.marks import Marks
 from src.corpus.texts import Bytes
-from src.corpus.utf8 import ASCII_END, ONE, Bool, Codes, Int, code_point
+from src.corpus.utf8 import ASCII_END, ONE, Codes, Int, code_point, is_ascii
 
 _LEAD_BITS, _CONTINUATION = 0xC0, 0x80
 _LEAD_OF_THREE, _LEAD_OF_FOUR = np.uint8(0xE0), np.uint8(0xF0)
@@ -39,7 +39,7 @@ def decode(
     """
     # A character takes a byte at least, so that these bytes have room for certain.
     stop = min(end, begin + np.uint64(len(codes)) - start)
-    if _is_ascii(data, begin, stop):
+    if is_ascii(data, begin, stop):
         for step in range(stop - begin):
             codes[start + step] = data[begin + step]
         place, position = start + (stop - begin), stop
@@ -52,14 +52,6 @@ def decode(
     for rest in range(position, end):
         length += (data[rest] & _LEAD_BITS) != _CONTINUATION
     return place, length
-
-
-@compiled_part
-def _is_ascii(data: Bytes, begin: np.uint64, end: np.uint64) -> Bool:
-    seen = np.uint8(0)
-    for position in range(begin, end):
-        seen |= data[position]
-    return seen < ASCII_END
 
 
 @compiled_part
