@@ -51,9 +51,9 @@ def prepare_environment() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Makes tensors on a CPU cheap to make: their memory stays with the process when they go.
+    """Makes large arrays on a CPU cheap to make: their memory stays with the process when they go.
 
-    Paddle takes the memory of each CPU tensor from the C library. GNU's asks the system for every
+    Paddle and NumPy take the memory of each from the C library. GNU's asks the system for every
     large one and hands it back at once, and the system clears each page anew: copying 32 MB then
     takes several times what it takes into memory that was used before. What the user has set for
     the allocator (`MALLOC_…`) is left alone; on other C libraries nothing happens.

@@ -28,6 +28,7 @@ from src.corpus.readers import Table, open_tables, read_blocks, source_names
 from src.corpus.scores import score_pairs
 from src.corpus.shards import flush_folder
 from src.corpus.unit_files import ScoredBlock, UnitCounts, UnitWriter
+from src.environment import keep_freed_memory
 from src.errors import DataError
 from src.languages import corpus_pairs
 from src.schema.data import DataConfig, FiltersConfig, NormaliseConfig, SourceConfig
@@ -161,6 +162,7 @@ def process_unit(unit: WorkUnit) -> int:
     Raises:
         DataError: If its files cannot be read any more, or the disk is full.
     """
+    keep_freed_memory()  # blocks are as large as one another, so the next one takes it up again
     partial = unit.folder.with_name(f"{unit.folder.name}.partial-{os.getpid()}")
     with explained_disk_errors(partial, unit.table.row_count * _BYTES_PER_PAIR):
         try:
