@@ -86,15 +86,18 @@ def split_words(
     Returns:
         The number after that of the last word.
     """
-    # Nothing here branches on the text, which no processor can predict.
-    count, is_inside = first << ONE, np.uint8(0)
-    role = _ROLES[marks[start]] if start < stop else np.uint8(0)
-    for place in range(start, stop):
-        following = _ROLES[marks[place + ONE]] if place + ONE < stop else np.uint8(0)
-        was_inside = is_inside
-        is_inside = (role | (role >> _IN_WORD & following & was_inside)) & _IN_WORD
+    if start >= stop:
+        return first
+    # Nothing here branches on the text, which no processor can predict, or waits for the last word.
+    count, last = first << ONE, stop - ONE
+    before, role, was_inside = np.uint8(0), _ROLES[marks[start]], np.uint8(0)
+    for place in range(start, last):
+        following = _ROLES[marks[place + ONE]]
+        is_inside = (role | (role >> _IN_WORD & before & following)) & _IN_WORD
         borders[count] = place
         count += np.uint64(is_inside ^ was_inside)
-        role = following
+        before, role, was_inside = role, following, is_inside
+    borders[count] = last
+    count += np.uint64((role & _IN_WORD) ^ was_inside)
     borders[count] = stop
     return (count + ONE) >> ONE
