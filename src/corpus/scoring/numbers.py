@@ -24,7 +24,7 @@ from src.corpus.scoring.marks import CLASS_MASK, DIGIT
 from src.corpus.scoring.number_values import ATTACHED, REQUIRED, Numbers, Text
 from src.corpus.scoring.number_words import CHINESE, ENGLISH, NumberTables
 from src.corpus.scoring.spoken import read_english, read_numerals, read_roman
-from src.corpus.utf8 import Bool, Int
+from src.corpus.utf8 import ONE, Bool, Int
 
 _SMALL = 100.0
 
@@ -76,13 +76,12 @@ def _sum_of_digits(block: Block, row: Int, powers: Hashes) -> np.uint64:
     total = np.uint64(0)
     if block.counts[row, DIGIT] == 0:
         return total
-    start, stop = np.int64(block.starts[row]), np.int64(block.starts[row + 1])
-    begin: Int = start
-    for place in range(start, stop + 1):
+    begin, stop = block.starts[row], block.starts[row + 1]
+    for place in range(begin, stop + ONE):
         if place == stop or block.marks[place] & CLASS_MASK != DIGIT:
             if place > begin:
                 total += mix(piece(block.sums, powers, begin, place))
-            begin = place + 1
+            begin = place + ONE
     return total
 
 
