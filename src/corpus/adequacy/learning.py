@@ -22,6 +22,7 @@ from src.corpus.adequacy.pieces import (
 from src.corpus.adequacy.tally import count_units, make_table
 from src.corpus.adequacy.units import Units
 from src.corpus.adequacy.vocabulary import Vocabulary, frequent_units
+from src.host_memory import release_freed_memory
 
 _LEAST_COUNT = 4
 _UNIT_SHARE = 16
@@ -56,6 +57,7 @@ def learn(pairs: Pairs, *, table_mib: int, workers: int) -> Lexicon:
             is_held_out = _draw(piece.keys, share)
             held_out.append(packed_pairs(piece, np.flatnonzero(is_held_out)))
             meetings.count(take_pairs(piece, np.flatnonzero(~is_held_out)), executor, workers)
+    release_freed_memory()  # of the reading, before the tables are made
     tables = side_tables((left.units, right.units), strongest_partners(meetings))
     return Lexicon(tables, calibrate(tables, joined_pairs(held_out)), total)
 
