@@ -8,7 +8,8 @@ their mess, by varying copies of it (see benchmarks/varied_corpus.py). Each prog
 process on the same pairs; they take turns in one run. OpusFilter (PyPI, installed apart by
 benchmarks/opusfilter/install.sh) filters and removes duplicates with the settings of
 benchmarks/opusfilter/config.yaml. Nine tenths of its time go into its search for repetitions, so it
-runs without that, too, and with it on no more than `--repetition-up-to` pairs.
+runs without that, too, and with it on no more than `--repetition-up-to` pairs; on more than
+`--opusfilter-up-to` it does not run at all.
 
 `run.py process` does more: it repairs text, scores adequacy, holds out, accounts for every row and
 makes the token cache. Its time is given as a whole and without the tokens, which have no
@@ -143,7 +144,7 @@ def measure(
 
 
 def _opusfilter_variants(options: argparse.Namespace, count: int) -> list[tuple[str, bool]]:
-    if options.opusfilter is None:
+    if options.opusfilter is None or count > options.opusfilter_up_to:
         return []
     variants = [("opusfilter_without_repetition", False)]
     if count <= options.repetition_up_to:
@@ -199,6 +200,9 @@ def parse_options() -> argparse.Namespace:
         type=Path,
         default=Path("runs/benchmarks/opusfilter/bin/opusfilter"),
         help="its program, as benchmarks/opusfilter/install.sh installs it",
+    )
+    parser.add_argument(
+        "--opusfilter-up-to", type=int, default=2_000_000, help="more pairs run without it"
     )
     parser.add_argument("--repetition-up-to", type=int, default=2_000_000, metavar="PAIRS")
     parser.add_argument("--without-opusfilter", action="store_true")
