@@ -15,6 +15,8 @@ from src.distillation.soft_labels.fidelity import (
 from src.distillation.soft_labels.layout import METHODS, Picture, RecordLayout
 from src.distillation.soft_labels.picture import draw_starts, take_picture
 from src.distillation.soft_labels.stand_ins import STAND_IN_NATS, stand_ins
+from src.distillation.soft_labels.write import judge_fidelity
+from src.schema import Config
 from src.training.losses import Projection
 
 QWEN_IDS = 151_665
@@ -168,3 +170,15 @@ def test_a_way_of_storing_is_as_good_as_for_the_student_that_it_suits_least():
         item("narrow", "tail_bucket", 0.9, 0.95),
     ]
     assert worst_of(found) == found[2:]
+
+
+@pytest.mark.parametrize(("mass", "cosine"), [(0.51, 0.999), (0.9, 0.99), (0.9, 0.999)])
+def test_a_picture_that_lacks_something_is_named(mass, cosine, caplog):
+    kept = Fidelity("narrow", "tail_bucket", 32, 108, mass, cosine, 0.01, 0.999, 0.999, 1.0)
+    judge_fidelity(Config().student, [kept])
+    if (mass, cosine) == (0.9, 0.999):
+        assert not caplog.records
+    else:
+        (record,) = caplog.records
+        assert f"keeps {mass:.0%} of the teacher's probability" in record.getMessage()
+        assert f"cosine {cosine:.3f}" in record.getMessage()

@@ -24,6 +24,7 @@ from src.distillation.items import TeacherItems, identity_of
 from src.distillation.shards import MadeShard, Maker, ShardFolder, ShardRange, output_root
 from src.distillation.soft_labels.fidelity import (
     WISHED_COSINE,
+    WISHED_MASS,
     Fidelity,
     as_mapping,
     measure_fidelity,
@@ -194,11 +195,11 @@ def _decide(
     if method == "auto":
         method = max(worst, key=lambda item: item.worst_cosine).method
         logger.info("kd_method=auto takes %s", method)
-    _judge(section, [item for item in found if item.method == method])
+    judge_fidelity(section, [item for item in found if item.method == method])
     return {**settings, "method": method}, {"fidelity": as_mapping(found)}
 
 
-def _judge(section: StudentConfig, chosen: Sequence[Fidelity]) -> None:
+def judge_fidelity(section: StudentConfig, chosen: Sequence[Fidelity]) -> None:
     """Warns of a poor picture of the teacher, and refuses a wrong one.
 
     Args:
@@ -213,8 +214,9 @@ def _judge(section: StudentConfig, chosen: Sequence[Fidelity]) -> None:
     at_rest = min(item.rest_cosine for item in chosen)
     hidden = min(item.hidden_cosine for item in chosen)
     seen = (
-        f"{first.method} with kd_top_k={first.top_k} at temperature {section.temperature:g} gives "
-        f"gradients of cosine {lowest:.3f} to the full distribution's at the output layer "
+        f"{first.method} with kd_top_k={first.top_k} at temperature {section.temperature:g} keeps "
+        f"{first.mass_kept:.0%} of the teacher's probability and gives gradients of cosine "
+        f"{lowest:.3f} to the full distribution's at the output layer "
         f"({at_rest:.3f} late in training) and {hidden:.3f} below it"
     )
     remedy = "raise student.kd_top_k, lower student.temperature, or use student.kd_mode=online"
@@ -222,7 +224,7 @@ def _judge(section: StudentConfig, chosen: Sequence[Fidelity]) -> None:
         raise ConfigError(
             f"{seen}, below student.kd_min_cosine={section.kd_min_cosine:g}; {remedy}"
         )
-    if min(lowest, at_rest, hidden) < WISHED_COSINE:
+    if min(lowest, at_rest, hidden) < WISHED_COSINE or first.mass_kept < WISHED_MASS:
         logger.warning("%s; for more, %s", seen, remedy)
 
 
