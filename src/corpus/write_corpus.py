@@ -22,6 +22,7 @@ from src.corpus.texts import Texts
 from src.corpus.unit_files import LEFT, RIGHT, read_blocks_of, read_unreadable
 from src.corpus.unit_rows import Corpus, Languages
 from src.corpus.verdicts import SPLITS, Verdict, Verdicts
+from src.host_memory import release_freed_memory
 from src.tasks.engine import Engine
 from src.tasks.progress import Progress
 
@@ -166,6 +167,7 @@ def write_shard(task: ShardTask) -> Histograms:
                 shard.write(rows.columns(piece.source, with_reason=is_rejected))
                 if not is_rejected:
                     _add(totals, rows)
+    release_freed_memory()  # shards differ in size, and what they leave adds up
     return totals
 
 

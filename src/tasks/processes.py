@@ -68,12 +68,11 @@ def run_tasks(
         WorkerLost: If a worker process dies; names the task it was at.
         Exception: What the function raised, after the other workers were stopped.
     """
+    release_freed_memory()  # what this process holds counts beside what the workers need
     if workers <= 1 or len(tasks) <= 1:
         for task in tasks:
             yield task, function(task), peak_memory_bytes()
-            release_freed_memory()
         return
-    release_freed_memory()  # this process waits, and what it holds counts beside the workers'
     waiting = list(reversed(tasks))
     crew: list[_Worker[Task]] = []
     memory: dict[int | None, int] = {}
@@ -184,4 +183,3 @@ def _work(function: Callable[[Task], Result], pipe: Connection) -> None:
             pipe.send(outcome)
         except BrokenPipeError:
             return
-        release_freed_memory()  # tasks differ in size, and what they leave adds up

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from src.errors import DataError
 from src.files import write_text
+from src.host_memory import release_freed_memory
 from src.tokens.column_encoder import ColumnEncoder, EncodersDiffer
 from src.tokens.columns import TextColumn
 from src.tokens.fast_encoder import FastEncoder
@@ -115,6 +116,7 @@ def tokenise_shards(task: TokeniseTask) -> list[str]:
             differing.append(str(found))
             entry = _write_shard(shard, task.cache, ColumnEncoder(encoder.tokenizer, None))
         write_text(shard.note(task.cache), json.dumps(entry))
+        release_freed_memory()  # what the encoder remembered of this shard
     return differing
 
 
