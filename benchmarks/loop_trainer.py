@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import print_stored, store_result, summarise
-from src.host_memory import peak_memory_bytes
+from src.host_memory import peak_memory_bytes, resident_memory_bytes
 
 VOCAB_SIZE = 151_936
 KINDS = ("ours", "paddlenlp_trainer")
@@ -36,10 +35,6 @@ def sequences(options: argparse.Namespace) -> Any:
     """Token ids `[steps + 1, pairs of a step, length]`."""
     shape = (options.steps + 1, options.batch * options.accumulation, options.length)
     return np.random.default_rng(0).integers(0, VOCAB_SIZE, shape)
-
-
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def make_model(options: argparse.Namespace) -> Any:
@@ -178,7 +173,7 @@ def run_side(options: argparse.Namespace) -> None:
     import paddle  # noqa: F401  what both hold before they begin
     import paddlenlp.transformers  # noqa: F401
 
-    before = resident_bytes()
+    before = resident_memory_bytes()
     with tempfile.TemporaryDirectory() as folder:
         times = globals()[options.side](options, Path(folder))
     walls = np.diff([wall for wall, _ in times])

@@ -27,7 +27,7 @@ import paddle
 from paddle import Tensor
 
 from src.models.split import TensorGroup
-from src.training.teacher_term import PaddingColumns, StudentChunk, TeacherTerm
+from src.training.teacher_term import StudentChunk, TeacherTerm
 from src.training.vocabulary import VocabularyPart
 
 _CHUNK_ELEMENTS = 8 * 1024 * 1024
@@ -190,20 +190,16 @@ def _chunk(
     """
     if teacher is None:
         return _cross_entropy(logits, labels, vocabulary)
-    padding = PaddingColumns.set_aside(logits, vocabulary, teacher.vocab_size)
-    highest = vocabulary.highest(logits)
-    logits.subtract_(highest)
+    student = StudentChunk.prepare(logits, vocabulary, teacher.vocab_size)
+    padding, share = student.padding, 1 - teacher.alpha
     places = vocabulary.find(labels.unsqueeze(-1))
-    picked = places.read(logits)
-    exponentials = paddle.exp(logits)
-    total = vocabulary.sum(exponentials)
-    pull = teacher.pull(StudentChunk(logits, exponentials, total, vocabulary), rows)
-    share = 1 - teacher.alpha
-    log_total = paddle.log(total) if padding is None else padding.log_total(highest, total)
-    gradient = pull.mix(exponentials, share * paddle.exp(-log_total), teacher.alpha)
+    picked = places.read(student.logits)
+    pull = teacher.pull(student, rows)
+    log_total = paddle.log(student.total) if padding is None else padding.log_total(student.total)
+    gradient = pull.mix(student.exponentials, share * paddle.exp(-log_total), teacher.alpha)
     places.add(gradient, paddle.full_like(picked, -share))
     if padding is not None:
-        padding.write_gradient(gradient, highest, log_total, share)
+        padding.write_gradient(gradient, log_total, share)
     return (log_total - picked).sum(), pull.value, gradient
 
 

@@ -20,21 +20,84 @@ NOWHERE = -1.0e9
 
 
 @dataclass(frozen=True)
+class PaddingColumns:
+    """Logits behind the shared ids, which a teacher knows nothing of, set aside.
+
+    They have a part in the cross-entropy only. In the chunk they hold `NOWHERE` meanwhile, so that
+    every other sum goes over the shared ids.
+
+    Attributes:
+        logits: `[C, S]`, less the largest shared logit of the row.
+        begin: The first of these columns on this device.
+        vocabulary: Which columns there are.
+    """
+
+    logits: Tensor
+    begin: int
+    vocabulary: VocabularyPart
+
+    @classmethod
+    def set_aside(
+        cls, logits: Tensor, vocabulary: VocabularyPart, vocab_size: int
+    ) -> PaddingColumns | None:
+        """Takes them out of logits `[C, V]`, in place; None: there are none on any device."""
+        if vocabulary.whole_size <= vocab_size:
+            return None
+        begin = vocabulary.columns_of(vocab_size)
+        if begin == vocabulary.size:  # they are on other devices
+            return cls(paddle.full([logits.shape[0], 1], NOWHERE), begin, vocabulary)
+        own = logits[:, begin:].clone()
+        logits[:, begin:] = NOWHERE
+        return cls(own, begin, vocabulary)
+
+    def log_total(self, total: Tensor) -> Tensor:
+        """The logarithm of the sum of exponentials over shared ids and padding, `[C, 1]`.
+
+        Args:
+            total: Sum of the exponentials of the shared ids, `[C, 1]`.
+        """
+        peak = self.vocabulary.highest(self.logits)
+        sums = self.vocabulary.sum(paddle.exp(self.logits - peak))
+        one, other = paddle.log(total), paddle.log(sums) + peak
+        both: Tensor = paddle.log1p(paddle.exp(-paddle.abs(one - other)))
+        return both.add_(paddle.maximum(one, other))
+
+    def write_gradient(self, gradient: Tensor, log_total: Tensor, share: float) -> None:
+        """Puts their part of the gradient `[C, V]` where they stand: of the cross-entropy."""
+        if self.begin < self.vocabulary.size:
+            values = paddle.exp(self.logits - log_total)
+            gradient[:, self.begin :] = values.scale_(share)
+
+
+@dataclass(frozen=True)
 class StudentChunk:
     """The student's logits of C positions.
 
     Attributes:
-        logits: `[C, V]`, each row less its largest; padding columns hold `NOWHERE`. May be
-            overwritten.
-        exponentials: Of the logits, `[C, V]`; not to be changed.
-        total: Sums of the exponentials over the whole vocabulary, `[C, 1]`.
+        logits: `[C, V]`, each row less its largest; padding columns hold `NOWHERE`. A teacher's
+            term may overwrite them.
+        exponentials: Of the logits, `[C, V]`; not to be changed by a term.
+        total: Sums of the exponentials over all shared ids, `[C, 1]`.
         vocabulary: Which columns V are.
+        padding: What else the student has; None: nothing.
     """
 
     logits: Tensor
     exponentials: Tensor
     total: Tensor
     vocabulary: VocabularyPart
+    padding: PaddingColumns | None
+
+    @classmethod
+    def prepare(cls, logits: Tensor, vocabulary: VocabularyPart, vocab_size: int) -> StudentChunk:
+        """From logits `[C, V]`, which are used up, and the number of ids a teacher shares."""
+        padding = PaddingColumns.set_aside(logits, vocabulary, vocab_size)
+        highest = vocabulary.highest(logits)
+        logits.subtract_(highest)
+        if padding is not None:
+            padding.logits.subtract_(highest)
+        exponentials = paddle.exp(logits)
+        return cls(logits, exponentials, vocabulary.sum(exponentials), vocabulary, padding)
 
 
 @dataclass(frozen=True)
@@ -88,59 +151,6 @@ class TeacherTerm(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class PaddingColumns:
-    """Logits behind the shared ids, which a teacher knows nothing of, set aside.
-
-    They have a part in the cross-entropy only. In the chunk they hold `NOWHERE` meanwhile, so that
-    every other sum goes over the shared ids.
-
-    Attributes:
-        logits: `[C, S]`.
-        begin: The first of these columns on this device.
-        vocabulary: Which columns there are.
-    """
-
-    logits: Tensor
-    begin: int
-    vocabulary: VocabularyPart
-
-    @classmethod
-    def set_aside(
-        cls, logits: Tensor, vocabulary: VocabularyPart, vocab_size: int
-    ) -> PaddingColumns | None:
-        """Takes them out of logits `[C, V]`, in place; None: there are none on any device."""
-        if vocabulary.whole_size <= vocab_size:
-            return None
-        begin = vocabulary.columns_of(vocab_size)
-        if begin == vocabulary.size:  # they are on other devices
-            return cls(paddle.full([logits.shape[0], 1], NOWHERE), begin, vocabulary)
-        own = logits[:, begin:].clone()
-        logits[:, begin:] = NOWHERE
-        return cls(own, begin, vocabulary)
-
-    def log_total(self, highest: Tensor, total: Tensor) -> Tensor:
-        """The logarithm of the sum of exponentials over shared ids and padding, `[C, 1]`.
-
-        Args:
-            highest: What was subtracted from the chunk's logits, `[C, 1]`.
-            total: Sum of the exponentials of the shared ids, `[C, 1]`.
-        """
-        peak = self.vocabulary.highest(self.logits)
-        sums = self.vocabulary.sum(paddle.exp(self.logits - peak))
-        one, other = paddle.log(total), paddle.log(sums) + (peak - highest)
-        both: Tensor = paddle.log1p(paddle.exp(-paddle.abs(one - other)))
-        return both.add_(paddle.maximum(one, other))
-
-    def write_gradient(
-        self, gradient: Tensor, highest: Tensor, log_total: Tensor, share: float
-    ) -> None:
-        """Puts their part of the gradient `[C, V]` where they stand: of the cross-entropy."""
-        if self.begin < self.vocabulary.size:
-            values = paddle.exp(self.logits - highest - log_total)
-            gradient[:, self.begin :] = values.scale_(share)
-
-
 def pull_of(term: TeacherTerm, logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
     """A term by itself: the divergence and its whole gradient.
 
@@ -149,14 +159,9 @@ def pull_of(term: TeacherTerm, logits: Tensor, rows: slice) -> tuple[Tensor, Ten
         logits: The student's at these positions, `[C, V]`; not changed.
         rows: Which positions.
     """
-    vocabulary = VocabularyPart(logits.shape[1])
-    own = logits.clone()
-    padding = PaddingColumns.set_aside(own, vocabulary, term.vocab_size)
-    own.subtract_(vocabulary.highest(own))
-    exponentials = paddle.exp(own)
-    total = vocabulary.sum(exponentials)
-    pull = term.pull(StudentChunk(own, exponentials, total, vocabulary), rows)
-    gradient = pull.mix(exponentials, paddle.zeros_like(total), 1.0)
-    if padding is not None:
-        gradient[:, padding.begin :] = 0.0
+    student = StudentChunk.prepare(logits.clone(), VocabularyPart(logits.shape[1]), term.vocab_size)
+    pull = term.pull(student, rows)
+    gradient = pull.mix(student.exponentials, paddle.zeros_like(student.total), 1.0)
+    if student.padding is not None:
+        gradient[:, student.padding.begin :] = 0.0
     return pull.value, gradient
