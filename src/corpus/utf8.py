@@ -21,9 +21,10 @@ START = np.int64(0)
 """Where counting begins. A zero as a literal would be a type of its own, and every function called
 with it compiled twice."""
 ONE = np.uint64(1)
-_TWO, _THREE, _FOUR = np.uint64(2), np.uint64(3), np.uint64(4)
+TWO, THREE, _FOUR = np.uint64(2), np.uint64(3), np.uint64(4)
 ASCII_END = np.uint8(0x80)
-_LEAD_OF_THREE, _LEAD_OF_FOUR = np.uint8(0xE0), np.uint8(0xF0)
+LEAD_OF_THREE, LEAD_OF_FOUR = np.uint8(0xE0), np.uint8(0xF0)
+"""First bytes of characters from these on have as many bytes; most of Han have three."""
 _SIX_BITS, _FIVE_BITS, _FOUR_BITS, _THREE_BITS = (np.uint64(2**bits - 1) for bits in (6, 5, 4, 3))
 _SIX, _TWELVE, _EIGHTEEN = np.uint64(6), np.uint64(12), np.uint64(18)
 _LAST_CODE_POINT = np.uint64(0x10FFFF)
@@ -53,19 +54,24 @@ def code_point(data: Bytes, place: np.uint64, end: np.uint64) -> tuple[np.uint64
     lead = data[place]
     if lead < ASCII_END:
         return np.uint64(lead), place + ONE
-    if lead < _LEAD_OF_THREE:
+    if lead < LEAD_OF_THREE:
         if place + ONE < end:
-            return (np.uint64(lead) & _FIVE_BITS) << _SIX | _tail(data, place + ONE), place + _TWO
+            return (np.uint64(lead) & _FIVE_BITS) << _SIX | _tail(data, place + ONE), place + TWO
         return _REPLACEMENT, place + ONE
-    middle = np.uint64(0)
-    if lead < _LEAD_OF_FOUR and place + _TWO < end:
-        middle = _tail(data, place + ONE) << _SIX | _tail(data, place + _TWO)
-        return (np.uint64(lead) & _FOUR_BITS) << _TWELVE | middle, place + _THREE
-    if lead >= _LEAD_OF_FOUR and place + _THREE < end:
-        middle = _tail(data, place + ONE) << _TWELVE | _tail(data, place + _TWO) << _SIX
-        code = (np.uint64(lead) & _THREE_BITS) << _EIGHTEEN | middle | _tail(data, place + _THREE)
+    if lead < LEAD_OF_FOUR and place + TWO < end:
+        return code_point_of_three(data, place), place + THREE
+    if lead >= LEAD_OF_FOUR and place + THREE < end:
+        middle = _tail(data, place + ONE) << _TWELVE | _tail(data, place + TWO) << _SIX
+        code = (np.uint64(lead) & _THREE_BITS) << _EIGHTEEN | middle | _tail(data, place + THREE)
         return min(code, _LAST_CODE_POINT), place + _FOUR
     return _REPLACEMENT, place + ONE
+
+
+@compiled_part
+def code_point_of_three(data: Bytes, place: np.uint64) -> np.uint64:
+    """The code point of the three bytes from `place` on, the first of them a lead of three."""
+    middle = _tail(data, place + ONE) << _SIX | _tail(data, place + TWO)
+    return (np.uint64(data[place]) & _FOUR_BITS) << _TWELVE | middle
 
 
 @compiled_part

@@ -60,7 +60,8 @@ class StudentConfig(TrainerConfig):
     the full distribution's on a sample."""
     kd_min_cosine: Fraction = 0.9
     """Soft labels are not written when the gradient they give has a lower cosine than this to that
-    of the full distribution; below 0.995 there is a warning."""
+    of the full distribution; below 0.995 there is a warning, and where the entries keep less than
+    80 % of the probability."""
 
     @property
     def learns_from_translations(self) -> bool:

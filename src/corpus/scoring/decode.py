@@ -11,13 +11,21 @@ import numpy as np
 from src.compiled import compiled_part
 from src.corpus.scoring.marks import Marks
 from src.corpus.texts import Bytes
-from src.corpus.utf8 import ASCII_END, ONE, Codes, Int, code_point, is_ascii
+from src.corpus.utf8 import (
+    ASCII_END,
+    LEAD_OF_FOUR,
+    LEAD_OF_THREE,
+    ONE,
+    THREE,
+    TWO,
+    Codes,
+    Int,
+    code_point,
+    code_point_of_three,
+    is_ascii,
+)
 
 _LEAD_BITS, _CONTINUATION = 0xC0, 0x80
-_LEAD_OF_THREE, _LEAD_OF_FOUR = np.uint8(0xE0), np.uint8(0xF0)
-_TWO, _THREE = np.uint64(2), np.uint64(3)
-_SIX, _TWELVE = np.uint64(6), np.uint64(12)
-_FOUR_BITS, _SIX_BITS = np.uint64(15), np.uint64(63)
 
 
 @compiled_part
@@ -58,18 +66,19 @@ def decode(
 def _decode_beyond_ascii(
     data: Bytes, begin: np.uint64, stop: np.uint64, end: np.uint64, codes: Codes, start: np.uint64
 ) -> tuple[np.uint64, np.uint64]:
-    """Reads what begins before `stop`; returns the places after the last code point and byte."""
+    """Reads what begins before `stop`; returns the places after the last code point and byte.
+
+    The most frequent characters, ASCII and those of three bytes, go a short way of their own.
+    """
     place, position = start, begin
     while position < stop:
         lead = data[position]
         if lead < ASCII_END:
             codes[place] = lead
             position += ONE
-        elif _LEAD_OF_THREE <= lead < _LEAD_OF_FOUR and position + _TWO < end:
-            middle = (np.uint64(data[position + ONE]) & _SIX_BITS) << _SIX
-            last = np.uint64(data[position + _TWO]) & _SIX_BITS
-            codes[place] = (np.uint64(lead) & _FOUR_BITS) << _TWELVE | middle | last
-            position += _THREE
+        elif LEAD_OF_THREE <= lead < LEAD_OF_FOUR and position + TWO < end:
+            codes[place] = code_point_of_three(data, position)
+            position += THREE
         else:
             codes[place], position = code_point(data, position, end)
         place += ONE
