@@ -10,10 +10,11 @@ the teacher in nats (a tuned 7B model has 1.2 to 1.4).
 
 For k = 8 … 128 entries and temperatures 1, 2 and 3: bytes per target token, probability kept, the
 divergence from the stored form as a share of the true one, and cosine and error of the gradients
-against the full distribution's (the baseline), for the trained student, in the demo for one with
-its initial weights, and for the stand-ins that `run.py soft-labels` uses, which needs none. Beside
-them, the same for top-k with the rest left out and the entries scaled to one, the usual recipe.
-Then the CPU time of taking pictures, and the disk that ten million pairs would need.
+against the full distribution's (the baseline), of drawn ids on average over the draws and beside
+them the noise of one draw, for the trained student, in the demo for one with its initial weights,
+and for the stand-ins that `run.py soft-labels` uses, which needs none. Beside them, the same for
+top-k with the rest left out and the entries scaled to one, the usual recipe. Then the CPU time of
+taking pictures, and the disk that ten million pairs would need.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from src.training.run import to_tensors
 
 SIZES, MAIN_SIZE = (8, 16, 32, 64, 128), 32
 TEMPERATURES = (1.0, 2.0, 3.0)
+ALPHA = 0.7  # the configuration's default
 QWEN_IDS = 151_665
 WIDTHS = (64, 16)  # of teacher and student where they are fitted here
 DISK_PAIRS = 10_000_000
@@ -189,6 +191,7 @@ def judge(sample: Sample, temperature: float, sizes: Sequence[int]) -> list[dict
                 sample.projection,
                 ways,
                 temperature=temperature,
+                alpha=ALPHA,
                 learner=learner,
             ):
                 rows.append({"temperature": temperature, "nats": round(nats, 4)})
@@ -201,7 +204,8 @@ def describe(found: Fidelity, name: str) -> dict[str, object]:
     print(
         f"  {name:<13} k={found.top_k:<4}{qwen_bytes:>4} B  mass {found.mass_kept:.3f}  "
         f"KL {found.divergence:.3f}  cosine {found.cosine:.4f}  error {found.error:.3f}  "
-        f"at rest {found.rest_cosine:.4f}  hidden {found.hidden_cosine:.4f}",
+        f"at rest {found.rest_cosine:.4f}  hidden {found.hidden_cosine:.4f}  "
+        f"noise {found.noise_cosine:.4f}",
         flush=True,
     )
     return {"name": name, f"bytes_at_{QWEN_IDS}_ids": qwen_bytes} | found.as_json()

@@ -10,6 +10,8 @@ other ids than `tokenizers`. Rates are pairs per second of processor time.
 
 A whole cache, from Parquet shards to the finished folder, by one process and by two: the ratio of
 wall times, the start of the workers included, and pairs per second of processor time in the tasks.
+How much a second process can bring on this machine at all is measured beside it: one process, then
+two that share nothing, encode the same texts from memory, clocks started together.
 The corpus is made from `corpus/train_raw.tsv.gz` of the folder by varying copies of it (see
 benchmarks/varied_corpus.py). What is compiled at the first call is compiled before the clock
 starts.
@@ -18,6 +20,7 @@ starts.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import operator
 import os
 import shutil
@@ -155,6 +158,44 @@ def cut(texts: list[str]) -> Iterator[list[str]]:
         yield texts[begin : begin + BATCH_TEXTS]
 
 
+def encode_together(start: Any, seconds: Any) -> None:
+    """One of several processes that begin at once; gives the wall time that it took."""
+    sides = tuple(zip(*real_pairs(), strict=True))[1:]
+    tokenizer = load_tokenizer(str(shared_data() / "qwen_tokenizer"))
+    our_encoder(tokenizer)(list(sides[0][:100]))
+    encode = our_encoder(tokenizer)
+    start.wait()
+    began = time.perf_counter()
+    for side in sides:
+        for part in cut(list(side)):
+            encode(part)
+    seconds.put(time.perf_counter() - began)
+
+
+def measure_machine(repeats: int) -> dict[str, object]:
+    """What a second process brings when neither shares anything with the other but the machine."""
+    context = multiprocessing.get_context("spawn")
+
+    def slowest(processes: int) -> float:
+        start, seconds = context.Barrier(processes), context.SimpleQueue()
+        running = [
+            context.Process(target=encode_together, args=(start, seconds)) for _ in range(processes)
+        ]
+        for process in running:
+            process.start()
+        for process in running:
+            process.join()
+            if process.exitcode:
+                raise SystemExit("a process that encodes died")
+        return max(float(seconds.get()) for _ in running)
+
+    return {
+        "machine_two_processes_over_one": summarise(
+            [2 * slowest(1) / slowest(2) for _ in range(repeats)]
+        )
+    }
+
+
 def timed(work: tuple[Callable[[Any], Any], Any]) -> tuple[Any, float]:
     """A task's result and the processor time it took."""
     function, task = work
@@ -229,6 +270,7 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     results = measure_encoders(options.pairs, options.repeats)
+    results |= measure_machine(options.repeats)
     with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
         text = write_text(Path(scratch), options.cache_pairs)
         results |= measure_caches(text, Path(scratch), options.cache_pairs, options.repeats)

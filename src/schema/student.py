@@ -57,11 +57,11 @@ class StudentConfig(TrainerConfig):
     """What is stored of the tokens beyond the most likely ones. uniform_tail: their sum, spread
     evenly. sampled_tail: some of them, drawn by probability, which is right on average.
     tail_bucket: their sum, spread as the student does. auto: the one whose gradient is nearest to
-    the full distribution's on a sample."""
+    the full distribution's on a sample, noise considered."""
     kd_min_cosine: Fraction = 0.9
     """Soft labels are not written when the gradient they give has a lower cosine than this to that
-    of the full distribution; below 0.995 there is a warning, and where the entries keep less than
-    80 % of the probability."""
+    of the full distribution, or to itself with the noise of drawn ids; below 0.995 there is a
+    warning."""
 
     @property
     def learns_from_translations(self) -> bool:

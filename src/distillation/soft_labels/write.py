@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from src.distillation.corpus import training_corpus
 from src.distillation.items import TeacherItems, identity_of
+from src.distillation.schedule import schedule_of
 from src.distillation.shards import MadeShard, Maker, ShardFolder, ShardRange, output_root
 from src.distillation.soft_labels.fidelity import (
     WISHED_COSINE,
-    WISHED_MASS,
     Fidelity,
     as_mapping,
     measure_fidelity,
@@ -171,6 +171,7 @@ class _Study:
         hidden = paddle.gather(hidden, paddle.to_tensor(chosen))
         vocab_size = self.corpus.tokenizer.vocab_size
         projection, temperature = projection_of(model), section.temperature
+        alpha = schedule_of(section).alpha
         layouts = [RecordLayout(method, section.kd_top_k, vocab_size) for method in METHODS]
         found = [
             item
@@ -178,7 +179,12 @@ class _Study:
                 hidden, projection, vocab_size=vocab_size, temperature=temperature
             )
             for item in measure_fidelity(
-                hidden, projection, layouts, temperature=temperature, learner=learner
+                hidden,
+                projection,
+                layouts,
+                temperature=temperature,
+                alpha=max(alpha.first, alpha.last),
+                learner=learner,
             )
         ]
         for line in report_lines(found, temperature=temperature, tokens=len(chosen)):
@@ -207,24 +213,27 @@ def judge_fidelity(section: StudentConfig, chosen: Sequence[Fidelity]) -> None:
         chosen: The method's fidelity for every student that it was measured for.
 
     Raises:
-        ConfigError: If a cosine of the output layer is below `kd_min_cosine`.
+        ConfigError: If a cosine of the output layer, or of noise, is below `kd_min_cosine`.
     """
     first = chosen[0]
     lowest = min(item.cosine for item in chosen)
     at_rest = min(item.rest_cosine for item in chosen)
     hidden = min(item.hidden_cosine for item in chosen)
+    noise = min(item.noise_cosine for item in chosen)
     seen = (
         f"{first.method} with kd_top_k={first.top_k} at temperature {section.temperature:g} keeps "
         f"{first.mass_kept:.0%} of the teacher's probability and gives gradients of cosine "
         f"{lowest:.3f} to the full distribution's at the output layer "
         f"({at_rest:.3f} late in training) and {hidden:.3f} below it"
     )
+    if noise < 1:
+        seen += f", with {1 / noise - 1:.0%} more noise in a batch (cosine {noise:.3f})"
     remedy = "raise student.kd_top_k, lower student.temperature, or use student.kd_mode=online"
-    if lowest < section.kd_min_cosine:
+    if min(lowest, noise) < section.kd_min_cosine:
         raise ConfigError(
             f"{seen}, below student.kd_min_cosine={section.kd_min_cosine:g}; {remedy}"
         )
-    if min(lowest, at_rest, hidden) < WISHED_COSINE or first.mass_kept < WISHED_MASS:
+    if min(lowest, at_rest, hidden, noise) < WISHED_COSINE:
         logger.warning("%s; for more, %s", seen, remedy)
 
 
