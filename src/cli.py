@@ -64,7 +64,8 @@ def main(arguments: Sequence[str]) -> int:
         if not error.strerror or not (error.filename or is_full):
             raise
         where = f"cannot use {error.filename}" if error.filename else "cannot write"
-        print(f"{parsed.command}: {where}: {error.strerror}", file=sys.stderr)
+        remedy = "; make room, and run the same command again" if is_full else ""
+        print(f"{parsed.command}: {where}: {error.strerror}{remedy}", file=sys.stderr)
         return EXIT_FAILED
     return code
 

@@ -68,6 +68,12 @@ def find_teacher(config: Config, tokenizer: Tokenizer) -> Teacher:
             f"no teacher in {folder}; run `python run.py teacher` first, name a folder with "
             "student.teacher=…, or train without one: student.kd_mode=none"
         )
+    final = folder / "final"
+    if not (folder / CONFIG_FILE).is_file() and (final / CONFIG_FILE).is_file():
+        raise ModelError(
+            f"teacher {folder} is the folder of a run; its model is in {final}: set "
+            f"student.teacher={final}"
+        )
     digest = teacher_sha256(folder)
     theirs = load_tokenizer(str(folder)).fingerprint
     if theirs != tokenizer.fingerprint:

@@ -29,9 +29,9 @@ class StudentConfig(TrainerConfig):
     distillation_alpha_end: Fraction | None = None
     """Share that distillation_alpha reaches, along a straight line, after kd_schedule_steps.
     null: it stays."""
-    temperature: float = Field(default=3.0, gt=0)
+    temperature: float = Field(default=3.0, ge=0.01, le=100)
     """Softens teacher and student in the teacher's term, which is scaled by its square."""
-    temperature_end: float | None = Field(default=None, gt=0)
+    temperature_end: float | None = Field(default=None, ge=0.01, le=100)
     """Temperature reached, along a straight line, after kd_schedule_steps; online only. null: it
     stays."""
     kd_schedule_steps: PositiveInt | None = None
@@ -82,7 +82,8 @@ class StudentConfig(TrainerConfig):
         problems = [
             (
                 bool(moving) and self.kd_schedule_steps is None,
-                f"{' and '.join(moving)} need kd_schedule_steps: in how many steps?",
+                f"{' and '.join(moving)} {'need' if len(moving) > 1 else 'needs'} "
+                "kd_schedule_steps: in how many steps?",
             ),
             (
                 not moving and self.kd_schedule_steps is not None,
@@ -98,6 +99,10 @@ class StudentConfig(TrainerConfig):
                 is_cached and self.kd_divergence != "forward_kl",
                 f"kd_divergence={self.kd_divergence} needs the teacher's whole distribution, which "
                 "kd_mode=cached does not store; set it to forward_kl, or kd_mode to online",
+            ),
+            (
+                self.kd_method == "sampled_tail" and self.kd_top_k == 1,
+                "kd_method=sampled_tail has no room to draw with kd_top_k=1; set it to 2 or more",
             ),
             (
                 self.kd_mode == "none" and self.kd_targets == "teacher",

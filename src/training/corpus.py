@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.errors import DataError
+from src.languages import split_direction
 from src.schema import Config, TrainerConfig
 from src.tokens.cache import TokenCache
 from src.tokens.stream import StepBatch, StreamingDataset, evaluation_batches, step_batches
@@ -55,6 +56,22 @@ class RunData:
     section: TrainerConfig
     corpus: Corpus
     ranks: Ranks
+
+    def require_dev_pairs(self) -> None:
+        """Refuses a corpus without dev pairs before there is a model.
+
+        Raises:
+            DataError: Naming the key and the remedy.
+        """
+        split = self.corpus.cache.split("dev")
+        if not any(
+            len(split.rows_of(*split_direction(name))[0])
+            for name in self.config.data.language_pairs
+        ):
+            raise DataError(
+                "the dev split holds no pairs, and training is evaluated on them; set "
+                "data.splits.dev to 500, say, and run `python run.py process` again"
+            )
 
     def training_stream(self, state: TrainingState) -> StreamingDataset:
         """Step batches from the state's position on."""

@@ -17,7 +17,6 @@ from typing import Any
 from src.checkpoint.manifest import MANIFEST_NAME
 from src.checkpoint.pending import finish_uploads
 from src.checkpoint.store import FINAL
-from src.config import config_fingerprint
 from src.errors import Interrupted
 from src.models.factory import Model
 from src.monitoring.alert import Alert, log_alert, no_alert
@@ -36,6 +35,7 @@ from src.training.optim import learning_rate_at
 from src.training.parallel import Ranks, form_replicas
 from src.training.run import LossFunction, Run, no_readings
 from src.training.run_folder import SUMMARY_FILE, RunFolder
+from src.training.run_settings import run_fingerprint, say_what_changed
 from src.training.saving import Checkpoints
 from src.training.state import TrainingState
 from src.training.trainable import Trainable, make_trainable
@@ -45,36 +45,10 @@ __all__ = [
     "Corpus",
     "finished_summary",
     "open_corpus",
-    "run_fingerprint",
     "train_model",
 ]
 
 logger = logging.getLogger(__name__)
-
-# What may change between two starts of one run without changing what is learned.
-_FREE_KEYS = (
-    "output_dir",
-    "dataloader_num_workers",
-    "save_steps",
-    "logging_steps",
-    "save_total_limit",
-    "sharding",
-    "tensor_parallel",
-    "resume_from_checkpoint",
-    "checkpoint_store",
-    "use_paddlenlp",
-)
-
-
-def run_fingerprint(section: TrainerConfig, ingredients: Mapping[str, str]) -> str:
-    """Names a run's result: equal settings and ingredients give equal models.
-
-    Args:
-        section: The teacher's or the student's section.
-        ingredients: Name and hash of what else goes in: the corpus, the teacher.
-    """
-    settings = config_fingerprint(section, without=_FREE_KEYS)
-    return "/".join((settings, *(ingredients[name] for name in sorted(ingredients))))
 
 
 def finished_summary(
@@ -124,11 +98,17 @@ def train_model(
 
     Returns:
         The content of summary.json.
+
+    Raises:
+        ConfigError: If the folder holds a finished run with other settings.
+        DataError: If there is nothing to evaluate on.
     """
     require_devices(section, ranks)
     ranks = form_replicas(ranks, tensor_parallel=section.tensor_parallel)
     alert = alert if ranks.is_main else no_alert
     folder = RunFolder(config, section, ingredients=ingredients, ranks=ranks)
+    data = RunData(config, section, corpus, ranks)
+    data.require_dev_pairs()
     with StopRequest() as stop, folder, ExitStack() as sources:
         checkpoint = folder.find_resume()
         for source in stop_sources if ranks.is_first_on_machine else ():
@@ -148,8 +128,9 @@ def train_model(
         state = saver.restore(checkpoint)
         state.starts, state.next_save_step = state.starts + 1, 0
         ranks.copy_from_main(trained.state_tensors())
-        data = RunData(config, section, corpus, ranks)
         dataset = data.training_stream(state)
+        if checkpoint:
+            say_what_changed(section, checkpoint, is_done=state.step >= data.total_steps(dataset))
         run = _make_run(data, dataset, trained=trained, loss=loss, state=state, saver=saver)
         run.stop, run.alert, run.gpu = stop, alert, gpu
         _announce(run)

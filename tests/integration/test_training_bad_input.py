@@ -127,3 +127,31 @@ def test_missing_model_with_lora(project, no_model):
                 "teacher.architecture=null", "teacher.model_name=./nowhere", "teacher.lora.r=4"
             )
         )
+
+
+def test_a_run_says_with_which_other_settings_it_goes_on(project, caplog):
+    train_teacher(project.config("teacher.max_steps=4"))
+    caplog.clear()
+    train_teacher(project.config("teacher.max_steps=6", "teacher.weight_decay=0.5"))
+    assert any("weight_decay was 0.01 and is 0.5 now" in line for line in caplog.messages)
+
+
+def test_a_finished_run_keeps_the_name_of_its_settings(project):
+    train_teacher(project.config("teacher.max_steps=4"))
+    summary = project.summary("teacher")
+    with pytest.raises(ConfigError) as caught:
+        train_teacher(project.config("teacher.max_steps=4", "teacher.health.spike_skip=99"))
+    assert "holds a finished run with other settings" in str(caught.value)
+    assert "health.spike_skip was 10 and is 99 now" in str(caught.value)
+    assert project.summary("teacher") == summary
+
+
+def test_a_corpus_without_dev_pairs(project, no_model, tmp_path):
+    data = tmp_path / "processed"
+    shutil.copytree(project.config().data.output_dir, data)
+    manifest = data / "tokens" / "MANIFEST.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    content["splits"]["dev"] = {"pairs": 0, "segments": []}
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DataError, match=r"the dev split holds no pairs.*data\.splits\.dev"):
+        train_teacher(project.config(f"data.output_dir={data}"))

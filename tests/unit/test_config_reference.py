@@ -55,7 +55,7 @@ def test_every_key_stands_in_the_documentation():
         if isinstance(node, Key) and not node.path.startswith("student."):
             assert f"| `{node.path}` |" in page
     assert "The keys of `teacher` with the same defaults, and:" in page
-    assert "| `student.temperature` | number > 0 | `3.0` |" in page
+    assert "| `student.temperature` | number from 0.01 to 100 | `3.0` |" in page
     assert "| `student.learning_rate` |" not in page
 
 
@@ -96,7 +96,7 @@ def test_small_numbers_are_written_as_people_do():
 def test_explain_tells_values_default_and_meaning():
     assert explain("student.temperature") == (
         "student.temperature\n"
-        "  number > 0; default 3.0\n"
+        "  number from 0.01 to 100; default 3.0\n"
         "  Softens teacher and student in the teacher's term, which is scaled by its square."
     )
 

@@ -248,6 +248,11 @@ def test_a_picture_that_lacks_something_is_named(seen, words, caplog):
         assert "keeps 90% of the teacher's probability" in record.getMessage()
 
 
+def test_what_is_no_number_is_refused():
+    with pytest.raises(ConfigError, match="cosine nan"):
+        judge_fidelity(Config().student, [judged(cosine=float("nan"))])
+
+
 @pytest.mark.parametrize("seen", [judged(cosine=0.85), judged(method="sampled_tail", noise=0.85)])
 def test_a_picture_that_misleads_is_refused(seen):
     with pytest.raises(ConfigError, match=r"0\.850.*below student\.kd_min_cosine=0\.9; raise"):

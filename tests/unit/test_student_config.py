@@ -8,14 +8,19 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from src.distillation.schedule import Line, schedule_of
-from src.schema import StudentConfig
+from src.schema import Config, StudentConfig
 from src.tokens.stream import POSITION
 
 REFUSED = {
     "alpha above one": ({"distillation_alpha": 1.1}, "less than or equal to 1"),
     "alpha below zero": ({"distillation_alpha": -0.1}, "greater than or equal to 0"),
-    "no temperature": ({"temperature": 0}, "greater than 0"),
-    "steps missing": ({"temperature_end": 1}, "temperature_end=1 need kd_schedule_steps"),
+    "no temperature": ({"temperature": 0}, "greater than or equal to 0.01"),
+    "no number of a temperature": ({"temperature": 1e30}, "less than or equal to 100"),
+    "nothing drawn": (
+        {"kd_method": "sampled_tail", "kd_top_k": 1},
+        "kd_method=sampled_tail has no room to draw with kd_top_k=1",
+    ),
+    "steps missing": ({"temperature_end": 1}, "temperature_end=1 needs kd_schedule_steps"),
     "nothing to move": ({"kd_schedule_steps": 5}, "kd_schedule_steps=5 has nothing to move"),
     "moving cached": (
         {"kd_mode": "cached", "temperature_end": 1, "kd_schedule_steps": 5},
@@ -37,6 +42,21 @@ REFUSED = {
 def test_contradictions_are_refused_by_name(keys, message):
     with pytest.raises(ValidationError, match=message):
         StudentConfig(**keys)
+
+
+def test_every_stage_has_a_folder_of_its_own():
+    for keys, words in (
+        (
+            {"student": {"output_dir": "models/teacher"}},
+            "teacher.output_dir and student.output_dir",
+        ),
+        ({"data": {"output_dir": "models/./student"}}, "data.output_dir and student.output_dir"),
+        ({"student": {"teacher": "models/student/final"}}, "one in the other"),
+        ({"student": {"teacher": "t", "output_dir": "t/final"}}, "one in the other"),
+    ):
+        with pytest.raises(ValidationError, match=words):
+            Config.model_validate(keys)
+    Config.model_validate({"student": {"teacher": "models/teacher/final"}})
 
 
 def test_the_keys_of_old_configurations_mean_what_they_did():

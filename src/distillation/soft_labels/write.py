@@ -36,7 +36,7 @@ from src.distillation.soft_labels.picture import draw_starts, take_picture
 from src.distillation.soft_labels.stand_ins import stand_ins
 from src.distillation.teacher import Teacher, find_teacher
 from src.distillation.vocabulary import with_columns
-from src.errors import ConfigError, DataError
+from src.errors import ConfigError, DataError, ModelError
 from src.models.factory import Model
 from src.schema import Config, StudentConfig
 from src.tokens.columns import IntArray
@@ -169,6 +169,11 @@ class _Study:
         hidden = paddle.concat([target_hidden(model, to_tensors(batch)) for batch in batches])
         chosen = np.random.default_rng(0).permutation(hidden.shape[0])[:_SAMPLE_TOKENS]
         hidden = paddle.gather(hidden, paddle.to_tensor(chosen))
+        if not bool(paddle.isfinite(hidden.astype("float32").sum())):
+            raise ModelError(
+                f"teacher {self.teacher.folder} computes numbers that are not finite, so its "
+                "weights are damaged or its training diverged; use another checkpoint"
+            )
         vocab_size = self.corpus.tokenizer.vocab_size
         projection, temperature = projection_of(model), section.temperature
         alpha = schedule_of(section).alpha
@@ -229,7 +234,8 @@ def judge_fidelity(section: StudentConfig, chosen: Sequence[Fidelity]) -> None:
     if noise < 1:
         seen += f", with {1 / noise - 1:.0%} more noise in a batch (cosine {noise:.3f})"
     remedy = "raise student.kd_top_k, lower student.temperature, or use student.kd_mode=online"
-    if min(lowest, noise) < section.kd_min_cosine:
+    # Not the other way round: what is no number is no good either.
+    if not (lowest >= section.kd_min_cosine and noise >= section.kd_min_cosine):
         raise ConfigError(
             f"{seen}, below student.kd_min_cosine={section.kd_min_cosine:g}; {remedy}"
         )
