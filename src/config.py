@@ -206,8 +206,9 @@ def _parse_override(text: str) -> tuple[KeyPath, Any]:
     try:
         return path, yaml.safe_load(value)
     except yaml.YAMLError as error:
+        example = f'\'{name}=["…", "…"]\'' if value.startswith("[") else f"{name}='\"…\"'"
         raise ConfigError(
-            f"{name}: the value {value!r} is not valid YAML; quote it, e.g. {name}='\"…\"'"
+            f"{name}: the value {value!r} is not valid YAML; quote it, e.g. {example}"
         ) from error
 
 

@@ -21,7 +21,7 @@ from src.corpus import shards
 from src.corpus.assemble import assemble
 from src.corpus.decontamination import SideKeys
 from src.corpus.disk import explained_disk_errors
-from src.corpus.evaluation_sets import evaluation_pairs
+from src.corpus.evaluation_sets import evaluation_pairs, require_sets
 from src.corpus.phases import Phases
 from src.corpus.readers import fetch_sources, find_files
 from src.corpus.report import Report, find_warnings
@@ -93,6 +93,7 @@ class DataProcessor:
         with self._folder.locked():
             self._phases.start("looking through sources")
             sources, sets = self._fetch_sources()
+            require_sets(sets, self._data)
             fingerprint = self._fingerprint((*sources, *sets))
             if (report := self._folder.finished_report(fingerprint)) is not None:
                 logger.info("%s is up to date, nothing to do", self._folder.path)

@@ -72,7 +72,7 @@ COMMANDS = {
         "reasons,\ntoken cache, report.json and report.html.",
         examples=(
             "process data.sources=[corpus.tsv.gz] data.output_dir=data/processed",
-            "process --config my.yaml data.sources=corpus/train.{en,zh} data.sample_size=1000000",
+            "process --config my.yaml data.sources=[a.tsv.gz,b.jsonl] data.sample_size=1000000",
         ),
         run=_process,
         add_arguments=json_argument,

@@ -26,12 +26,15 @@ from src.corpus.sampling import choose, coverage
 from src.corpus.splits import hold_out
 from src.corpus.texts import Texts, concatenated
 from src.corpus.unit_rows import Corpus, Languages
-from src.corpus.verdicts import FIRST_RULE, Mask, Verdict, Verdicts
+from src.corpus.verdicts import FIRST_RULE, Mask, Verdict, Verdicts, reasons
 from src.schema.data import DataConfig
 from src.tasks.engine import Engine
 from src.tasks.progress import Progress
 
 logger = logging.getLogger(__name__)
+
+_REASONS_SHOWN = 3
+_WRONG_COLUMNS = {"swapped", "one_language"}
 
 
 @dataclass
@@ -168,13 +171,31 @@ class Decisions:
     def _hold_out(self, rows: Mask) -> None:
         self._phase("held-out splits")
         alive = self._alive(rows)
-        dev, test, leaks = hold_out(self._corpus.keys, alive, self._data.splits, self._data.seed)
+        splits, seed = self._data.splits, self._data.seed
+        lost = self._why_lost(rows)
+        dev, test, leaks = hold_out(self._corpus.keys, alive, splits, seed, lost=lost)
         verdicts = self.result.verdicts
         verdicts[dev], verdicts[test], verdicts[leaks] = (
             Verdict.DEV,
             Verdict.TEST,
             Verdict.LEAKS_HELD_OUT,
         )
+
+    def _why_lost(self, rows: Mask) -> str:
+        """Most frequent reasons for which readable rows were dropped, in words."""
+        rules = build_rules(self._data.filters, self._data.quality_threshold)
+        names = reasons(rules)
+        counts = np.bincount(self.result.verdicts[rows], minlength=256)
+        worst = [code for code in np.argsort(-counts, kind="stable").tolist() if code in names]
+        named = [
+            f"{names[code]} {counts[code]:,}" for code in worst[:_REASONS_SHOWN] if counts[code]
+        ]
+        if not named:
+            return ""
+        hint = ""
+        if names[worst[0]] in _WRONG_COLUMNS:
+            hint = "; are the columns the right languages? `languages: zh-en` in the source says so"
+        return f" of {np.count_nonzero(rows):,} ({', '.join(named)}{hint})"
 
     def _sample(self, pairs: list[Languages]) -> None:
         """Marks the training rows that are not chosen; pairs of languages share in proportion."""

@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 
 
 def hold_out(
-    keys: KeyColumns, kept: Mask, sizes: SplitsConfig, seed: int
+    keys: KeyColumns, kept: Mask, sizes: SplitsConfig, seed: int, *, lost: str = ""
 ) -> tuple[Positions, Positions, Mask]:
     """Chooses the held-out pairs.
 
@@ -32,6 +32,7 @@ def hold_out(
         kept: `[N]`, the pairs that are still in it.
         sizes: Pairs wanted per split.
         seed: Another seed, another choice.
+        lost: Why the others are gone, for the message that too few are left.
 
     Returns:
         Positions of the dev pairs and of the test pairs; `[N]` the pairs that share a side with
@@ -43,7 +44,7 @@ def hold_out(
     available = int(np.count_nonzero(kept))
     if available <= sizes.dev + sizes.test:
         raise DataError(
-            f"only {available:,} pairs are left after filtering, too few for data.splits.dev="
+            f"only {available:,} pairs are left after filtering{lost}, too few for data.splits.dev="
             f"{sizes.dev} + data.splits.test={sizes.test} and at least one pair to train on; "
             "lower data.splits.dev and data.splits.test, or loosen data.filters"
         )

@@ -105,7 +105,8 @@ def plan_units(data: DataConfig, work_folder: Path) -> list[WorkUnit]:
     The cuts depend on the data and `chunk_size` only, never on the number of workers.
 
     Raises:
-        DataError: If there are no sources or one of them cannot be used.
+        DataError: If there are no sources, one of them cannot be used, or none holds a pair of
+            languages.
     """
     if not data.sources:
         raise DataError(
@@ -129,7 +130,18 @@ def plan_units(data: DataConfig, work_folder: Path) -> list[WorkUnit]:
                 units.append(
                     WorkUnit(table, first, count, data.chunk_size, settings, source.weight, folder)
                 )
+    _require_all(pairs, [table.languages for _, tables in opened for table in tables])
     return units
+
+
+def _require_all(pairs: Sequence[tuple[str, str]], found: Sequence[tuple[str, str]]) -> None:
+    """Refuses pairs of languages that no source holds: nothing would be learned of them."""
+    missing = ["-".join(pair) for pair in pairs if pair not in found]
+    if missing:
+        raise DataError(
+            f"data.language_pairs has {' and '.join(missing)}, which no source holds; add one that "
+            f"says `languages: {missing[0]}`, or leave the pair out"
+        )
 
 
 def _fingerprint(

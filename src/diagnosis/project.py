@@ -29,7 +29,7 @@ def check_sources(config: Config) -> Iterator[Finding]:
             "data.sources",
             "ok" if has_cache else "warning",
             "none named" + (f"; {config.data.output_dir} is processed already" * has_cache),
-            "" if has_cache else "name your corpora, e.g. data.sources=[corpus/train.{en,zh}]",
+            "" if has_cache else "name your corpora, e.g. data.sources=[corpus/train.tsv]",
         )
     for source in config.data.sources:
         if is_remote(source.path):

@@ -10,6 +10,9 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 
+MOST = 2**62
+"""The largest whole number that any key takes."""
+
 
 class Section(BaseModel):
     """Base of all sections: frozen data, unknown keys refused."""
@@ -21,6 +24,14 @@ class Section(BaseModel):
         protected_namespaces=(),
         allow_inf_nan=False,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_endless_numbers(cls, value: object) -> object:
+        """What no counter of the compiled loops can hold."""
+        if isinstance(value, int) and abs(value) > MOST:
+            raise ValueError(f"input should be at most {MOST}, got {value}")
+        return value
 
     @field_validator("*", mode="before")
     @classmethod

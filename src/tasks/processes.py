@@ -9,6 +9,7 @@ runs, and a spawned worker would import everything again, seconds for each.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from src.errors import WorkerLost
@@ -26,6 +28,7 @@ from src.host_memory import (
     resident_memory_bytes,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -132,6 +135,10 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 def _context(module: str) -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
+    # The server does not look where this process does, and says nothing of what it cannot find.
+    if str(ROOT) not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     # Counts for the first start only; what is not loaded then, workers load themselves.
     context.set_forkserver_preload([module])
     return context

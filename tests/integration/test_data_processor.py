@@ -237,6 +237,40 @@ def test_too_small_corpus_is_refused_and_nothing_is_left_that_looks_done(tmp_pat
     assert not (tmp_path / "out" / "report.json").exists()
 
 
+def test_swapped_columns_are_told_where_nothing_is_left(tmp_path: Path):
+    source = process_runs.write_corpus(tmp_path, rows=60)
+    swapped = tmp_path / "swapped.tsv"
+    lines = [line.split(b"\t") for line in source.read_bytes().splitlines()]
+    swapped.write_bytes(b"\n".join(b"\t".join(reversed(cells)) for cells in lines))
+    config = process_runs.configure(swapped, tmp_path / "out", 1)
+    with pytest.raises(
+        DataError, match=r"left after filtering of \d+ \(swapped \d+.*`languages: zh-"
+    ):
+        DataProcessor(config).process()
+
+
+def test_evaluation_sets_are_looked_at_before_the_corpus_is_filtered(corpus: Path, tmp_path: Path):
+    french = tmp_path / "french.tsv"
+    french.write_text("A\tB\n", encoding="utf-8")
+    (tmp_path / "empty.tsv").write_text("", encoding="utf-8")
+    config = process_runs.configure(corpus, tmp_path / "out", 1)
+    untrained = SourceConfig(path=str(french), languages="en-fr")
+    for name, words in (("gone", "no such file"), ("empty", "empty")):
+        wrong = SourceConfig(path=str(tmp_path / f"{name}.tsv"))
+        sets = config.evaluation.model_copy(update={"sets": (untrained, wrong)})
+        with pytest.raises(DataError, match=rf"evaluation\.sets: .*{name}\.tsv.*{words}"):
+            DataProcessor(config.model_copy(update={"evaluation": sets})).process()
+        assert not any((tmp_path / "out" / "work").glob("*/unit.json"))
+    sets = config.evaluation.model_copy(update={"sets": (untrained,)})
+    DataProcessor(config.model_copy(update={"evaluation": sets})).process()
+
+
+def test_pair_of_languages_without_a_source_is_refused(corpus: Path, tmp_path: Path):
+    config = process_runs.configure(corpus, tmp_path, 1, language_pairs=("en-zh", "en-fr"))
+    with pytest.raises(DataError, match="has en-fr, which no source holds; add one"):
+        DataProcessor(config).process()
+
+
 def test_folder_in_use_is_refused(corpus: Path, tmp_path: Path):
     with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -68,6 +68,18 @@ def test_web_files_are_fetched_once_and_again_when_they_change(
         assert rows_of(fetch(url, tmp_path).path)[0] == [("Two", "二"), ("Three", "三")]
 
 
+def test_a_file_that_the_server_says_nothing_of_is_compared(tmp_path: Path, server: str):
+    FILES["untold.tsv"] = "One\t一\n".encode()
+    source = SourceConfig(path=f"{server}/untold.tsv")
+    path = Path(fetch_sources([source], tmp_path)[0].path)
+    before = path.stat().st_mtime_ns
+    fetch_sources([source], tmp_path)
+    assert path.stat().st_mtime_ns == before, "what was made of it would be made again"
+    FILES["untold.tsv"] = "Two\t二\n".encode()
+    fetch_sources([source], tmp_path)
+    assert path.read_text(encoding="utf-8") == "Two\t二\n"
+
+
 def test_pairs_of_web_files_are_fetched_side_by_side(tmp_path: Path, server: str):
     FILES.update({"train.en": b"One\n", "train.zh": "一\n".encode()})
     source = fetch(f"{server}/x/train.{{en,zh}}", tmp_path)

@@ -12,7 +12,13 @@ ranges and blocks in which they are read.
 """
 
 from src.corpus.readers.blocks import BadRow, Block
-from src.corpus.readers.files import find_files, is_remote, source_languages, source_names
+from src.corpus.readers.files import (
+    find_files,
+    is_remote,
+    languages_in_file,
+    source_languages,
+    source_names,
+)
 from src.corpus.readers.remote import fetch_sources
 from src.corpus.readers.streams import read_head
 from src.corpus.readers.tables import Table, open_tables, read_blocks
@@ -24,6 +30,7 @@ __all__ = [
     "fetch_sources",
     "find_files",
     "is_remote",
+    "languages_in_file",
     "open_tables",
     "read_blocks",
     "read_head",

@@ -92,7 +92,7 @@ def _expand(pattern: str) -> list[Path]:
     found = sorted(anchor.glob(str(path.relative_to(path.anchor))))
     files = [file for file in found if not file.is_dir()]
     if not files:
-        raise DataError(f"{pattern}: matches no file; check data.sources")
+        raise DataError(f"{pattern}: matches no file; check the path")
     return files
 
 
@@ -100,7 +100,7 @@ def _require_file(path: Path) -> Path:
     if path.is_dir():
         raise DataError(f"{path}: is a folder, not a file; name its files, e.g. {path}/*.tsv")
     if not path.exists():
-        raise DataError(f"{path}: no such file; check data.sources")
+        raise DataError(f"{path}: no such file; check the path")
     if not path.is_file():
         raise DataError(f"{path}: is a pipe or device; write what it gives to a file first")
     return path

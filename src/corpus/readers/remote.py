@@ -10,9 +10,11 @@ Without a connection the copy is used as it is.
 from __future__ import annotations
 
 import errno
+import filecmp
 import hashlib
 import json
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,6 +67,11 @@ class _RemoteFile:
     size: int | None
     version: str
 
+    @property
+    def is_described(self) -> bool:
+        """Whether a change would show without fetching it again."""
+        return self.size is not None or bool(self.version)
+
 
 def fetch_sources(sources: Sequence[SourceConfig], folder: Path) -> tuple[SourceConfig, ...]:
     """Makes all sources files of this machine.
@@ -108,7 +115,8 @@ def _fetch(url: str, folder: Path) -> Path:
     server = _file_system(url)
     for file in files:
         description = [file.size, file.version]
-        if known.get(file.name) != description or not (target / file.name).is_file():
+        is_known = file.is_described and known.get(file.name) == description
+        if not is_known or not (target / file.name).is_file():
             _download(server, url, file, target / file.name)
             known[file.name] = description
             write_text(record, json.dumps(known, sort_keys=True) + "\n")
@@ -160,7 +168,7 @@ def _list_files(url: str, fixed: str) -> list[_RemoteFile]:
         except Exception as error:
             raise _unreachable(pattern, error) from error
         if not locations:
-            raise DataError(f"{_shown(pattern)}: matches no file; check data.sources")
+            raise DataError(f"{_shown(pattern)}: matches no file; check the path")
         for location, description in zip(locations, descriptions, strict=True):
             files.append(_describe(location, root, description))
     return files
@@ -225,6 +233,9 @@ def _download(server: Any, url: str, file: _RemoteFile, path: Path) -> None:
                 f"{_shown(file.location)}: the server sent {size:,} bytes of {file.size:,}; run "
                 "again, files that are whole are kept"
             )
+        if path.is_file() and filecmp.cmp(path, partial, shallow=False):
+            # The older file is told from a new one by its time: what was made of it stays good.
+            shutil.copystat(path, partial)
     logger.info("fetched %s, %s", path.name, format_bytes(size))
 
 
