@@ -9,6 +9,7 @@ The first two columns are the sides, named by their languages.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,11 +21,17 @@ from src.errors import DataError
 from src.files import flush_to_disk
 
 _READ_BLOCK_BYTES = 1 << 20
+_NAME = re.compile(r"(train|dev|test|rejected)-.+-\d{5,}\.parquet")
 
 
 def shard_path(folder: Path, split: str, languages: tuple[str, str], number: int) -> Path:
     """Where a shard belongs."""
     return folder / f"{split}-{'-'.join(languages)}-{number:05d}.parquet"
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether a file is called as shards are."""
+    return _NAME.fullmatch(name) is not None
 
 
 def shard_files(folder: Path, split: str) -> list[Path]:

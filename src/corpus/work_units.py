@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from src.corpus.quantities import histograms
 from src.corpus.readers import Table, open_tables, read_blocks, source_names
 from src.corpus.scores import score_pairs
 from src.corpus.shards import flush_folder
+from src.corpus.stage_folder import is_unit_name
 from src.corpus.unit_files import ScoredBlock, UnitCounts, UnitWriter
 from src.environment import keep_freed_memory
 from src.errors import DataError
@@ -210,17 +211,16 @@ def _commit(partial: Path, folder: Path) -> None:
             raise
 
 
-def forget_other_units(
-    work_folder: Path, units: Sequence[WorkUnit], keep: Iterable[str] = ()
-) -> None:
+def forget_other_units(work_folder: Path, units: Sequence[WorkUnit]) -> None:
     """Removes results that no current unit uses, and what killed runs left half-done.
+
+    What is not named like a unit is somebody else's and stays.
 
     Args:
         work_folder: Where the units' folders lie.
         units: The units of this run.
-        keep: Names of other entries that stay.
     """
-    wanted = {*keep, *(unit.folder.name for unit in units)}
+    wanted = {unit.folder.name for unit in units}
     for entry in work_folder.iterdir():
-        if entry.name not in wanted:
+        if entry.name not in wanted and is_unit_name(entry.name):
             shutil.rmtree(entry, ignore_errors=True)
