@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.config import config_to_yaml
+from src.config import config_to_yaml, load_config
 from src.corpus import shards
 from src.corpus.assemble import assemble
 from src.corpus.decontamination import SideKeys
@@ -26,7 +26,7 @@ from src.corpus.evaluation_sets import evaluation_pairs
 from src.corpus.phases import Phases
 from src.corpus.readers import fetch_sources, find_files
 from src.corpus.report import Report, find_warnings
-from src.corpus.stage_folder import DOWNLOADS, FORMAT, StageFolder
+from src.corpus.stage_folder import CONFIG, DOWNLOADS, FORMAT, StageFolder
 from src.corpus.verdicts import SPLITS
 from src.corpus.work_units import (
     WorkUnit,
@@ -35,7 +35,7 @@ from src.corpus.work_units import (
     plan_units,
     process_unit,
 )
-from src.errors import DataError
+from src.errors import ConfigError, DataError
 from src.first_run import make_machine_code
 from src.host_memory import peak_memory_bytes
 from src.languages import corpus_pairs
@@ -62,8 +62,9 @@ _BYTES_PER_PAIR = 600  # text, scores and rejected shards, for messages about sp
 _TOKEN_BYTES_PER_PAIR = 250
 # More text does not change the merges of a vocabulary of this project's sizes.
 _TOKENIZER_TRAINING_PAIRS = 500_000
-# Settings that change no byte of the output.
-_IRRELEVANT_KEYS = {"num_workers", "engine", "ray_address", "max_samples", "language_pairs"}
+_SPREADING_KEYS = {"num_workers", "engine", "ray_address"}
+# Settings that change no byte of text and tokens.
+_IRRELEVANT_KEYS = {*_SPREADING_KEYS, "max_samples", "language_pairs"}
 
 
 class DataProcessor:
@@ -106,8 +107,9 @@ class DataProcessor:
             ]
             self._folder.refuse_as_input(files)
             fingerprint = self._fingerprint(files)
-            if (report := self._folder.finished_report(fingerprint)) is not None:
-                logger.info("%s is up to date, nothing to do", self._folder.path)
+            report = self._folder.finished_report(fingerprint)
+            if report is not None and self._has_token_cache():
+                self._refresh(report, fingerprint)
                 return report
             self._folder.refuse_foreign_shards()
             refuse_foreign_folder(self._folder.tokens)
@@ -234,12 +236,45 @@ class DataProcessor:
             for direction, prompt in zip(directions, prompts, strict=True)
         }
         split = TokenCache.open(self._folder.tokens).split("train")
-        statistics = length_statistics(split, overheads)
         configured = {
             "teacher": self._config.teacher.max_seq_length,
             "student": self._config.student.max_seq_length,
         }
+        statistics = length_statistics(split, overheads, also=configured.values())
         return statistics.to_json(configured)
+
+    def _has_token_cache(self) -> bool:
+        try:
+            return TokenCache.open(self._folder.tokens).folder == self._folder.tokens
+        except DataError as error:
+            logger.warning("%s", error)
+            return False
+
+    def _refresh(self, report: Report, fingerprint: str) -> None:
+        """Has an output that is up to date tell of settings that change no byte of its text."""
+        if self._has_same_settings():
+            logger.info("%s is up to date, nothing to do", self._folder.path)
+            return
+        report.token_lengths = self._token_lengths(self._load_tokenizer())
+        report.warnings = find_warnings(report)
+        self._folder.finish(report, config_to_yaml(self._config), fingerprint)
+        for warning in report.warnings:
+            logger.warning("%s", warning)
+        logger.info(
+            "%s is up to date; its report and config.yaml now tell of the changed settings",
+            self._folder.path,
+        )
+
+    def _has_same_settings(self) -> bool:
+        """Whether config.yaml holds this configuration, however the work is spread."""
+        try:
+            kept = load_config([self._folder.path / CONFIG])
+        except ConfigError:
+            return False  # missing, or of another version
+        spread = {key: getattr(kept.data, key) for key in _SPREADING_KEYS}
+        data = self._data.model_copy(update=spread)
+        config = self._config.model_copy(update={"data": data})
+        return kept.model_dump() == config.model_dump()
 
     def _finish(self, report: Report, fingerprint: str) -> None:
         report.phases = self._phases.summary()

@@ -1,7 +1,8 @@
 """The folder of the data stage: who may write there, and whether it is up to date.
 
-`process.json` holds a fingerprint of everything the output depends on. It is written last and
-removed first, so where it is, everything else is whole.
+`process.json` holds a fingerprint of everything the output depends on, and the size of every file
+that later stages read. It is written last and removed first, so where it is, everything else was
+whole; the sizes tell what was lost since.
 
 `.lock` is written first, and only into a folder that holds nothing under the names used here. So
 where one of the two is, these names are the stage's own to replace; elsewhere they are somebody's.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,13 +24,16 @@ from src.corpus.report import Report, write_report
 from src.errors import DataError
 from src.files import write_text
 
+logger = logging.getLogger(__name__)
+
 FORMAT = "linguabridge-process/2"
 _FORMATS = FORMAT.partition("/")[0] + "/"
-_STATE, _LOCK, _CONFIG = "process.json", ".lock", "config.yaml"
+CONFIG = "config.yaml"
+_STATE, _LOCK = "process.json", ".lock"
 _REPORT_BYTES = 1 << 20
 _FOLDERS = ("text", "rejected", "tokens", "tokenizer", "lexicon", "work", ".partial")
 # What is replaced whatever it holds; the other folders are judged by what lies in them.
-_REPLACED = ("tokenizer", "lexicon", ".partial", _CONFIG, _STATE, "report.json", "report.html")
+_REPLACED = ("tokenizer", "lexicon", ".partial", CONFIG, _STATE, "report.json", "report.html")
 _ELSEWHERE = "move it away or set another data.output_dir"
 DOWNLOADS = "downloads"
 _UNIT_NAME = re.compile(r"[0-9a-f]{32}(\.partial-\d+)?")
@@ -136,7 +141,7 @@ class StageFolder:
         Raises:
             DataError: Naming the file.
         """
-        target = self.path / _CONFIG
+        target = self.path / CONFIG
         for file in files:
             if file.exists() and target.exists() and file.samefile(target):
                 if file.read_text(encoding="utf-8") == config_text:
@@ -159,11 +164,14 @@ class StageFolder:
         """The report of the last run, if its fingerprint is this one and its output is there."""
         try:
             state = json.loads((self.path / _STATE).read_text(encoding="utf-8"))
+            if not isinstance(state, dict):
+                return None
+            files = self._files()
+            kept = state.pop("files", files)  # earlier versions noted none
             if state != {"format": FORMAT, "fingerprint": fingerprint}:
                 return None
-            if not shards.shard_files(self.text, "train"):
-                return None
-            if not (self.tokens / "MANIFEST.json").is_file():
+            if kept != files or not shards.shard_files(self.text, "train"):
+                logger.warning("%s is not as the last run left it; making it again", self.path)
                 return None
             report = (self.path / "report.json").read_text(encoding="utf-8")
             return Report.from_json(json.loads(report))
@@ -182,10 +190,24 @@ class StageFolder:
             DataError: If the report does not add up, or the disk is full.
         """
         with explained_disk_errors(self.path, _REPORT_BYTES):
-            write_text(self.path / _CONFIG, config_text)
             write_report(report, self.path)
-            state = {"format": FORMAT, "fingerprint": fingerprint}
+            write_text(self.path / CONFIG, config_text)
+            state = {"format": FORMAT, "fingerprint": fingerprint, "files": self._files()}
             write_text(self.path / _STATE, json.dumps(state) + "\n")
+
+    def _files(self) -> dict[str, int]:
+        """Bytes of every file that later stages read."""
+        files = [
+            *self.text.glob("*.parquet"),
+            *self.rejected.glob("*.parquet"),
+            *self.tokens.rglob("*"),
+            *(self.path / "tokenizer").glob("*.json"),
+        ]
+        return {
+            file.relative_to(self.path).as_posix(): file.stat().st_size
+            for file in files
+            if file.is_file()
+        }
 
 
 def is_unit_name(name: str) -> bool:

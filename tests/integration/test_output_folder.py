@@ -1,11 +1,14 @@
 """The output folder of the data stage: nobody's files are lost, and damage is noticed."""
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from src.config import config_to_yaml
+from src.config import config_to_yaml, load_config
+from src.corpus.report import Report
 from src.data_processor import DataProcessor
 from src.errors import DataError
 from src.schema import AdequacyConfig, Config, EvaluationConfig, SourceConfig, SplitsConfig
@@ -124,3 +127,67 @@ def test_tokenising_alone_does_not_claim_a_folder(corpus: Path, tmp_path: Path):
         DataProcessor(config).tokenize_and_save()
     with pytest.raises(DataError, match=r"holds config\.yaml"):
         DataProcessor(config).process()
+
+
+def _cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, _cut_off])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "text/test-en-zh-00000.parquet",
+        "rejected/rejected-en-zh-00000.parquet",
+        "tokens/MANIFEST.json",
+        "tokens/train/en-zh/shard-00000.en.ids",
+        "tokenizer/tokenizer.json",
+    ],
+)
+def test_what_was_lost_since_is_made_again(
+    corpus: Path, output: Path, name: str, damage: Callable[[Path], None]
+):
+    before = (output / name).read_bytes()
+    damage(output / name)
+    DataProcessor(configure(corpus, output)).process()
+    assert (output / name).read_bytes() == before
+
+
+def test_state_of_an_earlier_version_is_up_to_date(corpus: Path, output: Path):
+    state = json.loads((output / "process.json").read_text(encoding="utf-8"))
+    del state["files"]
+    (output / "process.json").write_text(json.dumps(state), encoding="utf-8")
+    made = (output / "tokens" / "MANIFEST.json").stat().st_mtime_ns
+    _rerun(corpus, output)
+    assert (output / "tokens" / "MANIFEST.json").stat().st_mtime_ns == made
+    (output / "tokens" / "MANIFEST.json").write_text("{", encoding="utf-8")
+    _rerun(corpus, output)
+    assert (output / "tokens" / "MANIFEST.json").stat().st_size > 1
+
+
+def _rerun(corpus: Path, output: Path, **sections: object) -> Report:
+    """As in the same folder: its configuration names that."""
+    config = configure(corpus, output)
+    (output / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
+    return DataProcessor(config.model_copy(update=sections)).process()
+
+
+def test_settings_that_change_no_text_reach_report_and_configuration(
+    corpus: Path, output: Path, caplog: pytest.LogCaptureFixture
+):
+    made = (output / "tokens" / "MANIFEST.json").stat().st_mtime_ns
+    student = Config().student.model_copy(update={"max_seq_length": 20})
+    data = configure(corpus, output).data.model_copy(update={"language_pairs": ("en-zh",)})
+    report = _rerun(corpus, output, student=student, data=data)
+    assert (output / "tokens" / "MANIFEST.json").stat().st_mtime_ns == made
+    assert list(report.token_lengths) == ["en-zh"]
+    warnings = [text for text in report.warnings if "student.max_seq_length=20 leaves out" in text]
+    assert "% of the pairs; " in warnings[0]
+    assert warnings[0] in caplog.messages
+    assert json.loads((output / "report.json").read_text(encoding="utf-8")) == report.to_json()
+    kept = load_config([output / "config.yaml"])
+    assert (kept.student.max_seq_length, kept.data.language_pairs) == (20, ("en-zh",))
+    files = (output / "report.json", output / "config.yaml")
+    times = [file.stat().st_mtime_ns for file in files]
+    DataProcessor(kept).process()
+    assert times == [file.stat().st_mtime_ns for file in files]
