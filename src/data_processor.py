@@ -31,6 +31,7 @@ from src.corpus.verdicts import SPLITS
 from src.corpus.work_units import (
     WorkUnit,
     file_identity,
+    forget_damaged_units,
     forget_other_units,
     plan_units,
     process_unit,
@@ -161,6 +162,7 @@ class DataProcessor:
         work = self._folder.work
         units = plan_units(self._data.model_copy(update={"sources": sources}), work)
         forget_other_units(work, units)
+        forget_damaged_units(units)
         return units
 
     def _process_units(self, units: list[WorkUnit]) -> None:

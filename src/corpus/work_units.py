@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections import Counter
@@ -28,12 +29,14 @@ from src.corpus.readers import Table, open_tables, read_blocks, source_names
 from src.corpus.scores import score_pairs
 from src.corpus.shards import flush_folder
 from src.corpus.stage_folder import is_unit_name
-from src.corpus.unit_files import ScoredBlock, UnitCounts, UnitWriter
+from src.corpus.unit_files import ScoredBlock, UnitCounts, UnitWriter, is_whole
 from src.environment import keep_freed_memory
 from src.errors import DataError
 from src.languages import corpus_pairs
 from src.schema.data import DataConfig, FiltersConfig, NormaliseConfig, SourceConfig
 from src.tasks.engine import available_cores
+
+logger = logging.getLogger(__name__)
 
 # Raise when the same input and settings would give another result than before.
 _RESULT_VERSION = 2
@@ -224,3 +227,11 @@ def forget_other_units(work_folder: Path, units: Sequence[WorkUnit]) -> None:
     for entry in work_folder.iterdir():
         if entry.name not in wanted and is_unit_name(entry.name):
             shutil.rmtree(entry, ignore_errors=True)
+
+
+def forget_damaged_units(units: Sequence[WorkUnit]) -> None:
+    """Removes results that are not whole any more, so that they are made again."""
+    for unit in units:
+        if unit.is_done and not is_whole(unit.folder):
+            logger.warning("%s: the work unit in %s is damaged; making it again", unit, unit.folder)
+            shutil.rmtree(unit.folder)

@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from src.config import config_to_yaml, load_config
@@ -191,3 +193,56 @@ def test_settings_that_change_no_text_reach_report_and_configuration(
     times = [file.stat().st_mtime_ns for file in files]
     DataProcessor(kept).process()
     assert times == [file.stat().st_mtime_ns for file in files]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        None,
+        pa.table({"en": [1, 2], "zh": ["a", "b"]}),
+        pa.table({"en": ["a", None], "zh": ["a", "b"]}),
+    ],
+)
+def test_tokenising_text_that_is_none_is_one_sentence(
+    corpus: Path, output: Path, table: pa.Table | None
+):
+    shard = output / "text" / "train-en-zh-00000.parquet"
+    if table is None:
+        _cut_off(shard)
+    else:
+        pq.write_table(table, shard)
+    with pytest.raises(DataError, match=r"cannot be read \(.*\); make it again with `python"):
+        DataProcessor(configure(corpus, output)).tokenize_and_save()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, _cut_off])
+@pytest.mark.parametrize("name", ["rows.arrow", "keys.npy", "unreadable.parquet", "unit.json"])
+def test_a_damaged_work_unit_is_made_again(
+    corpus: Path, output: Path, name: str, damage: Callable[[Path], None]
+):
+    unit = next(path for path in (output / "work").iterdir() if (path / name).is_file())
+    before = (unit / name).read_bytes()
+    damage(unit / name)
+    DataProcessor(configure(corpus, output, quality_threshold=0.4)).process()
+    assert (unit / name).read_bytes() == before
+
+
+def test_damaged_scores_of_adequacy_are_made_again(corpus: Path, tmp_path: Path):
+    adequacy = AdequacyConfig()
+    DataProcessor(configure(corpus, tmp_path, adequacy=adequacy)).process()
+    scores = next(tmp_path.glob("work/*/adequacy-*.npy"))
+    before = scores.read_bytes()
+    _cut_off(scores)
+    changed = configure(corpus, tmp_path, adequacy=adequacy, quality_threshold=0.4)
+    DataProcessor(changed).process()
+    assert len(scores.read_bytes()) == len(before)
+
+
+def test_a_damaged_block_of_a_work_unit_is_one_sentence(corpus: Path, output: Path):
+    rows = next(output.glob("work/*/rows.arrow"))
+    content = bytearray(rows.read_bytes())
+    begin = content.index(b"\x04\x22\x4d\x18")  # where LZ4 frames begin
+    content[begin + 4 : begin + 200] = b"\xff" * 196
+    rows.write_bytes(content)
+    with pytest.raises(DataError, match="is a damaged work unit"):
+        DataProcessor(configure(corpus, output, quality_threshold=0.4)).process()
