@@ -23,6 +23,7 @@ from src.schema import Config, Section
 
 __all__ = [
     "Config",
+    "config_files",
     "config_fingerprint",
     "config_to_yaml",
     "known_keys",
@@ -52,8 +53,7 @@ def load_config(
     Raises:
         ConfigError: With every problem found.
     """
-    if files is None:
-        files = [DEFAULT_FILE] if Path(DEFAULT_FILE).is_file() else []
+    files = config_files(files)
     if preset is not None:
         files = [*files, preset_file(preset)]
     values: dict[str, Any] = {}
@@ -81,6 +81,13 @@ def load_config(
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
         raise ConfigError(f"{where}: {count}", tuple(problems))
     return config
+
+
+def config_files(files: Sequence[Path | str] | None = None) -> list[Path]:
+    """The files that are read: those that are named, else ./config.yaml if there is one."""
+    if files is None:
+        files = [DEFAULT_FILE] if Path(DEFAULT_FILE).is_file() else []
+    return [Path(file) for file in files]
 
 
 def preset_names() -> list[str]:

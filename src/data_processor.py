@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.config import config_to_yaml
+from src.config import config_to_yaml, load_config
 from src.corpus import shards
 from src.corpus.assemble import assemble
 from src.corpus.decontamination import SideKeys
@@ -25,16 +26,17 @@ from src.corpus.evaluation_sets import evaluation_pairs, require_sets
 from src.corpus.phases import Phases
 from src.corpus.readers import fetch_sources, find_files
 from src.corpus.report import Report, find_warnings
-from src.corpus.stage_folder import FORMAT, StageFolder
+from src.corpus.stage_folder import CONFIG, DOWNLOADS, FORMAT, StageFolder
 from src.corpus.verdicts import SPLITS
 from src.corpus.work_units import (
     WorkUnit,
     file_identity,
+    forget_damaged_units,
     forget_other_units,
     plan_units,
     process_unit,
 )
-from src.errors import DataError
+from src.errors import ConfigError, DataError
 from src.first_run import make_machine_code
 from src.host_memory import peak_memory_bytes
 from src.languages import corpus_pairs
@@ -45,7 +47,7 @@ from src.tokens.cache import TokenCache, is_current
 from src.tokens.lengths import length_statistics
 from src.tokens.prompts import build_prompts
 from src.tokens.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from src.tokens.write_cache import write_token_cache
+from src.tokens.write_cache import refuse_foreign_folder, write_token_cache
 from src.units import format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -61,9 +63,9 @@ _BYTES_PER_PAIR = 600  # text, scores and rejected shards, for messages about sp
 _TOKEN_BYTES_PER_PAIR = 250
 # More text does not change the merges of a vocabulary of this project's sizes.
 _TOKENIZER_TRAINING_PAIRS = 500_000
-_DOWNLOADS = "downloads"
-# Settings that change no byte of the output.
-_IRRELEVANT_KEYS = {"num_workers", "engine", "ray_address", "max_samples", "language_pairs"}
+_SPREADING_KEYS = {"num_workers", "engine", "ray_address"}
+# Settings that change no byte of text and tokens.
+_IRRELEVANT_KEYS = {*_SPREADING_KEYS, "max_samples", "language_pairs"}
 
 
 class DataProcessor:
@@ -72,10 +74,12 @@ class DataProcessor:
     Args:
         config: The whole configuration; `student.model_name` names the tokenizer when
             `data.tokenizer` does not.
+        config_files: What it was read from; never replaced.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, config_files: Sequence[Path] = ()) -> None:
         self._config = config
+        self._config_files = config_files
         self._data = config.data
         self._folder = StageFolder(Path(config.data.output_dir).expanduser())
         self._engine = Engine(config.data.engine, config.data.num_workers, config.data.ray_address)
@@ -85,19 +89,32 @@ class DataProcessor:
         """Runs the stage, or returns the report of the last run when nothing has changed.
 
         Raises:
-            DataError: If a source cannot be used, too little is left, or the disk is full.
+            DataError: If a source cannot be used, too little is left, the disk is full, or files
+                of somebody else would be lost.
             ModelError: If the tokenizer cannot be loaded.
             WorkerLost: If a worker process dies.
         """
         self._phases = Phases()
+        self._folder.refuse_config(self._config_files, config_to_yaml(self._config))
+        self._folder.refuse_foreign()
         with self._folder.locked():
             self._phases.start("looking through sources")
             sources, sets = self._fetch_sources()
             require_sets(sets, self._data)
-            fingerprint = self._fingerprint((*sources, *sets))
-            if (report := self._folder.finished_report(fingerprint)) is not None:
-                logger.info("%s is up to date, nothing to do", self._folder.path)
+            files = [
+                path
+                for source in (*sources, *sets)
+                for paths in find_files(source)
+                for path in paths
+            ]
+            self._folder.refuse_as_input(files)
+            fingerprint = self._fingerprint(files)
+            report = self._folder.finished_report(fingerprint)
+            if report is not None and self._has_token_cache():
+                self._refresh(report, fingerprint)
                 return report
+            self._folder.refuse_foreign_shards()
+            refuse_foreign_folder(self._folder.tokens)
             self._engine.prepare(__name__)
             tokenizer = self._load_tokenizer()
             units = self._plan(sources)
@@ -130,6 +147,7 @@ class DataProcessor:
             DataError: If there are no text shards yet, or the disk is full.
             ModelError: If the tokenizer cannot be loaded.
         """
+        self._require_text()  # before the lock marks a folder as this stage's
         with self._folder.locked():
             return self._tokenize(self._load_tokenizer())
 
@@ -138,13 +156,14 @@ class DataProcessor:
         work = self._folder.work
         with explained_disk_errors(work, _BYTES_PER_PAIR):
             work.mkdir(parents=True, exist_ok=True)
-        sources = fetch_sources(self._data.sources, work / _DOWNLOADS)
-        return sources, fetch_sources(self._config.evaluation.sets, work / _DOWNLOADS)
+        sources = fetch_sources(self._data.sources, work / DOWNLOADS)
+        return sources, fetch_sources(self._config.evaluation.sets, work / DOWNLOADS)
 
     def _plan(self, sources: Sources) -> list[WorkUnit]:
         work = self._folder.work
         units = plan_units(self._data.model_copy(update={"sources": sources}), work)
-        forget_other_units(work, units, keep=[_DOWNLOADS])
+        forget_other_units(work, units)
+        forget_damaged_units(units)
         return units
 
     def _process_units(self, units: list[WorkUnit]) -> None:
@@ -163,10 +182,13 @@ class DataProcessor:
         for unit, _ in self._engine.run(process_unit, missing, describe=str):
             progress.add(unit.count)
 
-    def _tokenize(self, tokenizer: Tokenizer | None) -> Path:
-        text, cache = self._folder.text, self._folder.tokens
+    def _require_text(self) -> None:
+        text = self._folder.text
         if not shards.shard_files(text, "train"):
             raise DataError(f"{text}: holds no train shards; run `python run.py process` first")
+
+    def _tokenize(self, tokenizer: Tokenizer | None) -> Path:
+        text, cache = self._folder.text, self._folder.tokens
         total = sum(shards.count_pairs(text, split) for split in SPLITS)
         with explained_disk_errors(cache, total * _TOKEN_BYTES_PER_PAIR):
             if tokenizer is None:
@@ -217,12 +239,45 @@ class DataProcessor:
             for direction, prompt in zip(directions, prompts, strict=True)
         }
         split = TokenCache.open(self._folder.tokens).split("train")
-        statistics = length_statistics(split, overheads)
         configured = {
             "teacher": self._config.teacher.max_seq_length,
             "student": self._config.student.max_seq_length,
         }
+        statistics = length_statistics(split, overheads, also=configured.values())
         return statistics.to_json(configured)
+
+    def _has_token_cache(self) -> bool:
+        try:
+            return TokenCache.open(self._folder.tokens).folder == self._folder.tokens
+        except DataError as error:
+            logger.warning("%s", error)
+            return False
+
+    def _refresh(self, report: Report, fingerprint: str) -> None:
+        """Has an output that is up to date tell of settings that change no byte of its text."""
+        if self._has_same_settings():
+            logger.info("%s is up to date, nothing to do", self._folder.path)
+            return
+        report.token_lengths = self._token_lengths(self._load_tokenizer())
+        report.warnings = find_warnings(report)
+        self._folder.finish(report, config_to_yaml(self._config), fingerprint)
+        for warning in report.warnings:
+            logger.warning("%s", warning)
+        logger.info(
+            "%s is up to date; its report and config.yaml now tell of the changed settings",
+            self._folder.path,
+        )
+
+    def _has_same_settings(self) -> bool:
+        """Whether config.yaml holds this configuration, however the work is spread."""
+        try:
+            kept = load_config([self._folder.path / CONFIG])
+        except ConfigError:
+            return False  # missing, or of another version
+        spread = {key: getattr(kept.data, key) for key in _SPREADING_KEYS}
+        data = self._data.model_copy(update=spread)
+        config = self._config.model_copy(update={"data": data})
+        return kept.model_dump() == config.model_dump()
 
     def _finish(self, report: Report, fingerprint: str) -> None:
         report.phases = self._phases.summary()
@@ -243,7 +298,7 @@ class DataProcessor:
             self._folder.path / "report.html",
         )
 
-    def _fingerprint(self, sources: Sources) -> str:
+    def _fingerprint(self, files: Sequence[Path]) -> str:
         """Of everything that the output depends on, without reading any source."""
         lexicon = self._data.adequacy.lexicon
         lexicon_files = sorted(Path(lexicon).expanduser().rglob("*.json")) if lexicon else []
@@ -259,12 +314,7 @@ class DataProcessor:
             "evaluation": [item.model_dump(mode="json") for item in self._config.evaluation.sets],
             "tokenizer": [tokenizer, *map(file_identity, tokenizer_files)],
             "lexicon": [*map(file_identity, lexicon_files)],
-            "files": [
-                file_identity(path)
-                for source in sources
-                for paths in find_files(source)
-                for path in paths
-            ],
+            "files": [file_identity(path) for path in files],
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 

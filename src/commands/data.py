@@ -9,9 +9,10 @@ from src.errors import EXIT_DONE
 
 
 def _process(parsed: argparse.Namespace) -> int:
+    from src.config import config_files
     from src.data_processor import DataProcessor
 
-    report = DataProcessor(config_of(parsed)).process()
+    report = DataProcessor(config_of(parsed), config_files(parsed.config)).process()
     if parsed.json:
         print_json(report.to_json())
     return EXIT_DONE

@@ -48,7 +48,8 @@ def assemble(
         The account; time, memory and warnings are the caller's to add.
 
     Raises:
-        DataError: If too few pairs are left for the splits, or the disk is full.
+        DataError: If too few pairs are left for the splits, the disk is full, or what would be
+            replaced holds something else.
         WorkerLost: If a worker process dies.
     """
     partial = folder.path / ".partial"
@@ -75,6 +76,7 @@ def assemble(
         report.coverage = decision.coverage
         for name in (folder.text.name, folder.rejected.name):
             shards.flush_folder(partial / name)
+        folder.refuse_foreign_shards()  # it may have come since the run began
         folder.forget_finish()
         for target in (folder.text, folder.rejected):
             shutil.rmtree(target, ignore_errors=True)

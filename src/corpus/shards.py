@@ -9,7 +9,9 @@ The first two columns are the sides, named by their languages.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,11 +22,17 @@ from src.errors import DataError
 from src.files import flush_to_disk
 
 _READ_BLOCK_BYTES = 1 << 20
+_NAME = re.compile(r"(train|dev|test|rejected)-.+-\d{5,}\.parquet")
 
 
 def shard_path(folder: Path, split: str, languages: tuple[str, str], number: int) -> Path:
     """Where a shard belongs."""
     return folder / f"{split}-{'-'.join(languages)}-{number:05d}.parquet"
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether a file is called as shards are."""
+    return _NAME.fullmatch(name) is not None
 
 
 def shard_files(folder: Path, split: str) -> list[Path]:
@@ -69,23 +77,45 @@ def read_sides(folder: Path, split: str, *, rows: int = 8192) -> Iterator[tuple[
     """Batches of both sides of a split, in order, whatever their languages.
 
     Raises:
-        DataError: If a shard is damaged.
+        DataError: If a shard is damaged, or its first two columns hold no text.
     """
     for path in shard_files(folder, split):
-        try:
-            with pq.ParquetFile(path) as file:
-                sides = file.schema_arrow.names[:2]
-                for batch in file.iter_batches(rows, columns=sides, use_threads=False):
-                    yield tuple(column.to_pylist() for column in batch.columns)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(
-                f"{path}: cannot be read ({error}); make it again with `python run.py process`"
-            ) from error
+        with _explained_damage(path), pq.ParquetFile(path) as file:
+            sides = file.schema_arrow.names[:2]
+            for batch in file.iter_batches(rows, columns=sides, use_threads=False):
+                yield tuple(_texts(column) for column in batch.columns)
+
+
+def _texts(column: pa.Array) -> list[str]:
+    if column.type not in (pa.string(), pa.large_string()) or column.null_count:
+        what = "an empty cell" if column.null_count else f"a column of {column.type}"
+        raise pa.ArrowInvalid(f"{what} where text belongs")
+    texts: list[str] = column.to_pylist()
+    return texts
+
+
+@contextmanager
+def _explained_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({str(error).splitlines()[0]}); make it again with "
+            "`python run.py process`"
+        ) from error
 
 
 def count_pairs(folder: Path, split: str) -> int:
-    """Rows of a split, from the shards' footers."""
-    return sum(pq.read_metadata(path).num_rows for path in shard_files(folder, split))
+    """Rows of a split, from the shards' footers.
+
+    Raises:
+        DataError: If a shard is damaged.
+    """
+    count = 0
+    for path in shard_files(folder, split):
+        with _explained_damage(path):
+            count += pq.read_metadata(path).num_rows
+    return count
 
 
 def fingerprint(folder: Path) -> str:

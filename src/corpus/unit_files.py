@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from src.corpus.arrays import write_array
 from src.corpus.keys import KEYS
 from src.corpus.readers import BadRow
 from src.corpus.texts import Texts
+from src.errors import DataError
 
 LEFT, RIGHT = "left", "right"
 _ROWS, _KEYS, _UNREADABLE, _COUNTS = "rows.arrow", "keys.npy", "unreadable.parquet", "unit.json"
@@ -119,6 +121,25 @@ def read_counts(folder: Path) -> UnitCounts:
     return UnitCounts(**json.loads((folder / _COUNTS).read_text(encoding="utf-8")))
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether all files of a finished unit are there and as long as they were; reads their ends.
+
+    Only a failing disk or somebody's hand can change that: a unit takes its name when it is whole.
+    """
+    try:
+        counts = read_counts(folder)
+        rows = sum(counts.blocks)
+        arrays = [np.load(path, mmap_mode="r") for path in folder.glob("*.npy")]
+        pq.read_metadata(folder / _UNREADABLE)
+        if counts.blocks:
+            with pa.memory_map(str(folder / _ROWS)) as file:
+                if pa.ipc.open_file(file).num_record_batches != len(counts.blocks):
+                    return False
+    except (OSError, ValueError, TypeError, EOFError, pa.ArrowException):
+        return False
+    return keys_file(folder).is_file() and all(array.shape[-1] == rows for array in arrays)
+
+
 def keys_file(folder: Path) -> Path:
     """Where the keys of a finished unit lie."""
     return folder / _KEYS
@@ -133,11 +154,14 @@ def read_blocks_of(
         folder: A finished unit.
         columns: Names in `rows.arrow`; others are not unpacked.
         blocks: Numbers of blocks. None: all, in order.
+
+    Raises:
+        DataError: If the file is damaged.
     """
     path = folder / _ROWS
     if not path.is_file():  # no row was readable
         return
-    with pa.memory_map(str(path)) as file:
+    with _explained_damage(folder), pa.memory_map(str(path)) as file:
         names = pa.ipc.open_file(file).schema.names
         options = pa.ipc.IpcReadOptions(
             included_fields=sorted(names.index(name) for name in columns), use_threads=False
@@ -145,6 +169,17 @@ def read_blocks_of(
         reader = pa.ipc.open_file(file, options=options)
         for number in range(reader.num_record_batches) if blocks is None else blocks:
             yield reader.get_batch(number)
+
+
+@contextmanager
+def _explained_damage(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{folder} is a damaged work unit ({str(error).splitlines()[0]}); remove it and run "
+            "`python run.py process` again"
+        ) from error
 
 
 def read_unreadable(folder: Path) -> pa.Table:

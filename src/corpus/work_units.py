@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,15 @@ from src.corpus.quantities import histograms
 from src.corpus.readers import Table, open_tables, read_blocks, source_names
 from src.corpus.scores import score_pairs
 from src.corpus.shards import flush_folder
-from src.corpus.unit_files import ScoredBlock, UnitCounts, UnitWriter
+from src.corpus.stage_folder import is_unit_name
+from src.corpus.unit_files import ScoredBlock, UnitCounts, UnitWriter, is_whole
 from src.environment import keep_freed_memory
 from src.errors import DataError
 from src.languages import corpus_pairs
 from src.schema.data import DataConfig, FiltersConfig, NormaliseConfig, SourceConfig
 from src.tasks.engine import available_cores
+
+logger = logging.getLogger(__name__)
 
 # Raise when the same input and settings would give another result than before.
 _RESULT_VERSION = 2
@@ -222,17 +226,24 @@ def _commit(partial: Path, folder: Path) -> None:
             raise
 
 
-def forget_other_units(
-    work_folder: Path, units: Sequence[WorkUnit], keep: Iterable[str] = ()
-) -> None:
+def forget_other_units(work_folder: Path, units: Sequence[WorkUnit]) -> None:
     """Removes results that no current unit uses, and what killed runs left half-done.
+
+    What is not named like a unit is somebody else's and stays.
 
     Args:
         work_folder: Where the units' folders lie.
         units: The units of this run.
-        keep: Names of other entries that stay.
     """
-    wanted = {*keep, *(unit.folder.name for unit in units)}
+    wanted = {unit.folder.name for unit in units}
     for entry in work_folder.iterdir():
-        if entry.name not in wanted:
+        if entry.name not in wanted and is_unit_name(entry.name):
             shutil.rmtree(entry, ignore_errors=True)
+
+
+def forget_damaged_units(units: Sequence[WorkUnit]) -> None:
+    """Removes results that are not whole any more, so that they are made again."""
+    for unit in units:
+        if unit.is_done and not is_whole(unit.folder):
+            logger.warning("%s: the work unit in %s is damaged; making it again", unit, unit.folder)
+            shutil.rmtree(unit.folder)

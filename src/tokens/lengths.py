@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ class DirectionLengths:
         tokens: Of all of them.
         percentiles: "p50", "p90", "p95", "p99" and "max" in tokens: so many percent of the
             sequences are at most that long. Empty without pairs.
-        cuts: One for each candidate length, ascending.
+        cuts: One for each length that was counted for, ascending.
     """
 
     pairs: int
@@ -97,6 +97,7 @@ def length_statistics(
     prompt_overheads: Mapping[str, int],
     *,
     candidates: Sequence[int] = CANDIDATES,
+    also: Iterable[int] = (),
 ) -> LengthStatistics:
     """Reads the offsets of a split and counts; holds one shard's at a time.
 
@@ -104,17 +105,20 @@ def length_statistics(
         split: Such as `cache.split("train")`.
         prompt_overheads: Direction → tokens that its prompt adds (`Prompt.overhead`).
         candidates: Values of `max_seq_length` to weigh, ascending.
+        also: Others to count for, which are never recommended.
     """
+    weighed = sorted({*candidates, *also})
     directions = {}
     for direction, overhead in prompt_overheads.items():
         rows, _ = split.rows_of(*split_direction(direction))
         counts = _count_lengths(length for _, length in split.pair_lengths(rows))
-        directions[direction] = _summarise(counts, overhead, candidates)
+        directions[direction] = _summarise(counts, overhead, weighed)
     fitting = [
         length
-        for place, length in enumerate(candidates)
+        for length in candidates
         if all(
-            found.cuts[place].pairs <= MOST_PAIRS_CUT * found.pairs for found in directions.values()
+            found.cuts[weighed.index(length)].pairs <= MOST_PAIRS_CUT * found.pairs
+            for found in directions.values()
         )
     ]
     return LengthStatistics(directions, fitting[0] if fitting else None)

@@ -74,7 +74,7 @@ def write_token_cache(
         OSError: If the disk is full or cannot be written; the same.
     """
     partial, previous = sibling(folder, "partial"), sibling(folder, "previous")
-    _refuse_foreign_folder(folder)
+    refuse_foreign_folder(folder)
     if previous.exists() and not folder.exists():
         previous.rename(folder)
     shutil.rmtree(previous, ignore_errors=True)
@@ -243,8 +243,12 @@ def _describe_segment(
     }
 
 
-def _refuse_foreign_folder(folder: Path) -> None:
-    """A folder is only replaced if everything in it can come from this module."""
+def refuse_foreign_folder(folder: Path) -> None:
+    """A folder is only replaced if everything in it can come from this module.
+
+    Raises:
+        DataError: Naming what cannot.
+    """
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file; a token cache is a folder. Move the file away")
     for path in folder.rglob("*"):

@@ -67,3 +67,14 @@ def test_a_direction_without_text_has_no_percentiles_and_json_can_hold_all(cache
     found = length_statistics(cache.split("dev"), {"en-zh": 2, "en-fr": 2})
     assert (found.directions["en-fr"].pairs, found.directions["en-fr"].percentiles) == (0, {})
     assert json.loads(json.dumps(found.to_json({"teacher": 384})))["en-zh"]["pairs"] == 10
+
+
+def test_a_configured_length_is_counted_and_never_recommended(cache):
+    split = cache.split("train")
+    found = length_statistics(split, OVERHEADS, candidates=CANDIDATES, also=(7, 1000))
+    plain = length_statistics(split, OVERHEADS, candidates=CANDIDATES[:1], also=(1000,))
+    assert [cut.max_seq_length for cut in found.directions["en-zh"].cuts] == [7, *CANDIDATES, 1000]
+    assert (
+        found.directions["en-zh"].cuts[0].pairs == (sequence_lengths(make_pairs(90), 2) > 7).sum()
+    )
+    assert plain.recommended is None
