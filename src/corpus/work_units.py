@@ -35,7 +35,7 @@ from src.schema.data import DataConfig, FiltersConfig, NormaliseConfig, SourceCo
 from src.tasks.engine import available_cores
 
 # Raise when the same input and settings would give another result than before.
-_RESULT_VERSION = 2
+_RESULT_VERSION = 3
 _BYTES_PER_PAIR = 300  # of one unit on disk, for messages about space
 
 

@@ -83,6 +83,20 @@ def test_header_names_the_columns(tmp_path: Path):
     assert rows_of(_write(tmp_path / "b.csv", "zh;en\n二;Two\n")) == expected
 
 
+def test_lines_before_the_header_may_be_blank(tmp_path: Path):
+    for name, text in (
+        ("a.tsv", "\r\n\r\nzh\ten\r\n二\tTwo\r\n"),
+        ("a.csv", "\n\nzh,en\n二,Two\n"),
+    ):
+        assert rows_of(_write(tmp_path / name, text)) == ([("Two", "二")], [])
+
+
+def test_first_line_may_be_longer_than_what_is_looked_at(tmp_path: Path):
+    long = "x" * (1 << 20)
+    path = _write(tmp_path / "a.tsv", f"{long}\t一\nTwo\t二\n")
+    assert rows_of(path) == ([(long, "一"), ("Two", "二")], [])
+
+
 def test_without_header_the_source_says_which_language_is_first(tmp_path: Path):
     path = _write(tmp_path / "a.tsv", "二\tTwo\n")
     assert rows_of(path, languages="zh-en") == ([("Two", "二")], [])

@@ -207,6 +207,8 @@ def test_remedy_for_packed_files_unpacks_them(tmp_path: Path):
     ("name", "content", "message"),
     [
         ("a.tsv", b"only one column\n" * 5, "line 1 holds no tab, so it is no tsv"),
+        ("a.tsv", b"\r\n\r\nonly one\n", "line 3 holds no tab, so it is no tsv"),
+        ("a.tsv", b"\n\n\n", "its beginning holds no tab, so it is no tsv"),
         ("a.csv", b"only one column\n" * 5, "line 1 holds no comma or semicolon, so it is no csv"),
         (
             "a.jsonl",
