@@ -35,6 +35,7 @@ from src.corpus.work_units import (
     process_unit,
 )
 from src.errors import DataError
+from src.files import expand_home
 from src.first_run import make_machine_code
 from src.host_memory import peak_memory_bytes
 from src.languages import corpus_pairs
@@ -77,7 +78,7 @@ class DataProcessor:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._data = config.data
-        self._folder = StageFolder(Path(config.data.output_dir).expanduser())
+        self._folder = StageFolder(expand_home(config.data.output_dir))
         self._engine = Engine(config.data.engine, config.data.num_workers, config.data.ray_address)
         self._phases = Phases()
 
@@ -245,7 +246,7 @@ class DataProcessor:
     def _fingerprint(self, sources: Sources) -> str:
         """Of everything that the output depends on, without reading any source."""
         lexicon = self._data.adequacy.lexicon
-        lexicon_files = sorted(Path(lexicon).expanduser().rglob("*.json")) if lexicon else []
+        lexicon_files = sorted(expand_home(lexicon).rglob("*.json")) if lexicon else []
         settings = self._data.model_dump(mode="json", exclude=_IRRELEVANT_KEYS)
         tokenizer = self._data.tokenizer or self._config.student.model_name
         if self._data.train_tokenizer_vocab_size is not None:

@@ -77,6 +77,42 @@ def test_wildcards_pass_over_folders_and_may_be_part_of_a_name(tmp_path: Path):
     assert find_files(SourceConfig(path=str(path))) == [(path,)]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("m [v2]/t.{en,zh}", "m [v2]/t"),
+        ("m [[]v2]/t*.{en,zh}", "m [v2]/t"),
+        ("mm/t[!0].{en,zh}", "mm/t1"),
+    ],
+)
+def test_names_of_partners_may_hold_brackets(tmp_path: Path, pattern: str, found: str):
+    for stem in ("m [v2]/t", "mm/t0", "mm/t1"):
+        (tmp_path / stem).parent.mkdir(exist_ok=True)
+        _write(tmp_path, f"{stem}.en", b"One\n")
+        _write(tmp_path, f"{stem}.zh", b"yi\n")
+    expected = [(tmp_path / f"{found}.en", tmp_path / f"{found}.zh")]
+    assert find_files(SourceConfig(path=f"{tmp_path}/{pattern}")) == expected
+
+
+def test_wildcards_of_partners_stand_for_what_they_match(tmp_path: Path):
+    for stem in ("a^", "a1", "a[", "a\\"):
+        _write(tmp_path, f"{stem}.en", b"One\n")
+        _write(tmp_path, f"{stem}.zh", b"yi\n")
+    for wildcard, count in (("[^1]", 2), ("[!1]", 3), ("[[1]", 2), ("[!^]", 3), ("[\\]", 1)):
+        found = find_files(SourceConfig(path=f"{tmp_path}/a{wildcard}.{{en,zh}}"))
+        assert len(found) == count
+        assert all(first.stem == second.stem for first, second in found)
+
+
+def test_tilde_that_names_nobody_is_part_of_a_name(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = _write(tmp_path, "~backup.tsv", b"One\tyi\n")
+    assert find_files(SourceConfig(path="~backup.tsv")) == [(Path(path.name),)]
+    for absent in ("~nosuchuser/x.tsv", "~nosuchuser/x.{en,zh}"):
+        with pytest.raises(DataError, match="no such file; check data"):
+            find_files(SourceConfig(path=absent))
+
+
 def test_format_that_does_not_fit_is_refused(tmp_path: Path):
     path = _write(tmp_path, "a.tsv", b"One\tyi\n")
     with pytest.raises(
