@@ -23,11 +23,12 @@ from src.corpus.decontamination import SideKeys
 from src.corpus.disk import explained_disk_errors
 from src.corpus.evaluation_sets import evaluation_pairs
 from src.corpus.phases import Phases
-from src.corpus.readers import fetch_sources, find_files
+from src.corpus.readers import fetch_sources, find_files, named_by_url
 from src.corpus.report import Report, find_warnings
 from src.corpus.stage_folder import FORMAT, StageFolder
 from src.corpus.verdicts import SPLITS
 from src.corpus.work_units import (
+    RESULT_VERSION,
     WorkUnit,
     file_identity,
     forget_other_units,
@@ -94,31 +95,37 @@ class DataProcessor:
         with self._folder.locked():
             self._phases.start("looking through sources")
             sources, sets = self._fetch_sources()
-            fingerprint = self._fingerprint((*sources, *sets))
-            if (report := self._folder.finished_report(fingerprint)) is not None:
-                logger.info("%s is up to date, nothing to do", self._folder.path)
-                return report
-            self._engine.prepare(__name__)
-            tokenizer = self._load_tokenizer()
-            units = self._plan(sources)
-            self._phases.start("compiling")
-            make_machine_code(self._data, self._engine.workers)
-            self._process_units(units)
-            report = assemble(
-                units,
-                self._data,
-                folder=self._folder,
-                evaluation_keys=lambda languages: SideKeys.of(
-                    evaluation_pairs(sets, languages, self._data)
-                ),
-                engine=self._engine,
-                phases=self._phases,
-            )
-            self._phases.start("tokenising")
-            self._tokenize(tokenizer)
-            report.token_lengths = self._token_lengths(tokenizer)
-            self._finish(report, fingerprint)
+            origins = (*self._data.sources, *self._config.evaluation.sets)
+            with named_by_url(origins, self._folder.work / _DOWNLOADS):
+                return self._process_files(sources, sets)
+
+    def _process_files(self, sources: Sources, sets: Sources) -> Report:
+        """The rest of `process`, once all sources are files of this machine."""
+        fingerprint = self._fingerprint((*sources, *sets))
+        if (report := self._folder.finished_report(fingerprint)) is not None:
+            logger.info("%s is up to date, nothing to do", self._folder.path)
             return report
+        self._engine.prepare(__name__)
+        tokenizer = self._load_tokenizer()
+        units = self._plan(sources)
+        self._phases.start("compiling")
+        make_machine_code(self._data, self._engine.workers)
+        self._process_units(units)
+        report = assemble(
+            units,
+            self._data,
+            folder=self._folder,
+            evaluation_keys=lambda languages: SideKeys.of(
+                evaluation_pairs(sets, languages, self._data)
+            ),
+            engine=self._engine,
+            phases=self._phases,
+        )
+        self._phases.start("tokenising")
+        self._tokenize(tokenizer)
+        report.token_lengths = self._token_lengths(tokenizer)
+        self._finish(report, fingerprint)
+        return report
 
     def tokenize_and_save(self) -> Path:
         """Makes the token cache of the text shards that are in `output_dir`.
@@ -254,6 +261,7 @@ class DataProcessor:
         tokenizer_files = sorted(Path(tokenizer).glob("*token*.json")) if tokenizer else []
         document = {
             "format": FORMAT,
+            "version": RESULT_VERSION,
             "data": settings,
             "languages": corpus_pairs(self._data.language_pairs),
             "evaluation": [item.model_dump(mode="json") for item in self._config.evaluation.sets],

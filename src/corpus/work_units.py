@@ -35,7 +35,7 @@ from src.schema.data import DataConfig, FiltersConfig, NormaliseConfig, SourceCo
 from src.tasks.engine import available_cores
 
 # Raise when the same input and settings would give another result than before.
-_RESULT_VERSION = 3
+RESULT_VERSION = 3
 _BYTES_PER_PAIR = 300  # of one unit on disk, for messages about space
 
 
@@ -136,7 +136,7 @@ def _fingerprint(
     table: Table, first: int, count: int, chunk_size: int, settings: UnitSettings
 ) -> str:
     document = {
-        "version": _RESULT_VERSION,
+        "version": RESULT_VERSION,
         "files": [file_identity(path) for path in table.paths],
         "source": table.source,
         "layout": table.layout,

@@ -13,7 +13,7 @@ ranges and blocks in which they are read.
 
 from src.corpus.readers.blocks import BadRow, Block
 from src.corpus.readers.files import find_files, is_remote, source_languages, source_names
-from src.corpus.readers.remote import fetch_sources
+from src.corpus.readers.remote import fetch_sources, named_by_url
 from src.corpus.readers.streams import read_head
 from src.corpus.readers.tables import Table, open_tables, read_blocks
 
@@ -24,6 +24,7 @@ __all__ = [
     "fetch_sources",
     "find_files",
     "is_remote",
+    "named_by_url",
     "open_tables",
     "read_blocks",
     "read_head",
