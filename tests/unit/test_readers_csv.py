@@ -167,6 +167,11 @@ def test_separator_that_fits_more_rows_is_taken_without_a_header(tmp_path: Path)
     assert rows_of(_write(tmp_path / "a.csv", text.encode())) == (pairs, [])
 
 
+def test_quotes_tell_the_separator_where_rows_fit_both_ways(tmp_path: Path):
+    path = _write(tmp_path / "a.csv", '"One; two","一; 二"\n"Three, four","三; 四"\n'.encode())
+    assert rows_of(path) == ([("One; two", "一; 二"), ("Three, four", "三; 四")], [])
+
+
 def test_two_separators_that_fit_equally_are_refused(tmp_path: Path):
     text = "".join(f"{en};{zh}\n" for en, zh in _SEMICOLONS)
     with pytest.raises(

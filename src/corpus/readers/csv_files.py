@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,13 +107,14 @@ class _Reading(NamedTuple):
     Attributes:
         separator: Between cells.
         columns: Where the two languages are.
-        share: Of the first rows, those that have as many cells as there are columns.
+        shares: Of the first rows, those that have as many cells as there are columns; and those of
+            them whose quotes stand around whole cells, which tells where all rows fit both ways.
         is_headed: Whether a header names the languages.
     """
 
     separator: str
     columns: Columns
-    share: float
+    shares: tuple[float, float]
     is_headed: bool
 
 
@@ -131,7 +133,8 @@ def open_csv(request: Request) -> CsvFile:
     tries = [_read_as(path, separator, request, int(told is not None)) for separator in separators]
     reading = _choose(path, tries)
     if reading is None:
-        first = uncut_line(_sample(path, separators[0]), int(told is not None))
+        rows = [_cut(record, separators[0]) for record in _sample(path, separators[0])]
+        first = uncut_line(rows, int(told is not None))
         raise DataError(
             f"{path}: {first} holds no comma or semicolon, so it is no csv; write the two "
             "languages of a pair in one record with a comma between them, or set the right format"
@@ -144,16 +147,20 @@ def _read_as(
     path: Path, separator: str, request: Request, lines_before: int
 ) -> _Reading | DataError | None:
     """How the file reads with a separator; None where it has no columns, or what is wrong there."""
-    rows = _sample(path, separator)[lines_before:]
+    records = _sample(path, separator)[lines_before:]
+    rows = [_cut(record, separator) for record in records]
     try:
         columns = find_columns(path, rows, request.languages, request.order)
     except DataError as error:  # the other separator may find the right names
         return error
     if columns is None:
         return None
-    share = sum(len(row) == columns.width for row in rows) / len(rows)
+    fitting = [len(row) == columns.width for row in rows]
+    sound = [_is_sound(record, separator) for record in compress(records, fitting)]
+    shares = sum(fitting) / len(rows), sum(sound) / len(rows)
+    is_headed = columns.header_lines > 0
     columns = columns._replace(header_lines=columns.header_lines + lines_before)
-    return _Reading(separator, columns, share, is_headed=columns.header_lines > lines_before)
+    return _Reading(separator, columns, shares, is_headed=is_headed)
 
 
 def _choose(path: Path, tries: Sequence[_Reading | DataError | None]) -> _Reading | None:
@@ -169,8 +176,8 @@ def _choose(path: Path, tries: Sequence[_Reading | DataError | None]) -> _Readin
     refusal = next((found for found in tries if isinstance(found, DataError)), None)
     if refusal is not None and not headed:
         raise refusal
-    candidates = sorted(headed or readings, key=lambda reading: reading.share, reverse=True)
-    if len(candidates) > 1 and candidates[0].share == candidates[1].share:
+    candidates = sorted(headed or readings, key=lambda reading: reading.shares, reverse=True)
+    if len(candidates) > 1 and candidates[0].shares == candidates[1].shares:
         raise DataError(
             f"{path}: commas and semicolons cut its rows into columns equally well; write a header "
             "that names the two languages, e.g. en;zh, or convert it to another format"
@@ -178,18 +185,25 @@ def _choose(path: Path, tries: Sequence[_Reading | DataError | None]) -> _Readin
     return candidates[0] if candidates else None
 
 
-def _sample(path: Path, separator: str) -> list[list[str]]:
-    """The first records, cut into cells."""
+def _sample(path: Path, separator: str) -> list[str]:
+    """The first records; line ends inside them are spaces, since the module refuses some."""
     with ByteFile(path) as file:
         reader = LineReader(path, file, _RecordEnds(separator), is_start=True)
         records = reader.take(reader.fill(SAMPLE_LINES))
-    return [_cut(records.shown(number), separator) for number in range(len(records))]
+    texts = (records.shown(number) for number in range(len(records)))
+    return [text.replace("\r", " ").replace("\n", " ") for text in texts]
 
 
 def _cut(record: str, separator: str) -> list[str]:
-    # Line ends inside a record are text, which the module would refuse outside of quotes.
-    record = record.replace("\r", " ").replace("\n", " ")
     try:
         return next(csv.reader([record], delimiter=separator), [])
     except csv.Error:  # a cell is longer than the module reads
         return record.split(separator)
+
+
+def _is_sound(record: str, separator: str) -> bool:
+    try:
+        list(csv.reader([record], delimiter=separator, strict=True))
+    except csv.Error:
+        return False
+    return True
