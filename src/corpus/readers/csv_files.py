@@ -189,7 +189,7 @@ def _sample(path: Path, separator: str) -> list[str]:
     """The first records; line ends inside them are spaces, since the module refuses some."""
     with ByteFile(path) as file:
         reader = LineReader(path, file, _RecordEnds(separator), is_start=True)
-        records = reader.take(reader.fill(SAMPLE_LINES))
+        records = reader.take_first(SAMPLE_LINES)
     texts = (records.shown(number) for number in range(len(records)))
     return [text.replace("\r", " ").replace("\n", " ") for text in texts]
 

@@ -95,5 +95,5 @@ def _sample(path: Path) -> list[list[str]]:
     """The first lines, cut into cells."""
     with ByteFile(path) as file:
         reader = LineReader(path, file, is_start=True)
-        lines = reader.take(reader.fill(SAMPLE_LINES))
+        lines = reader.take_first(SAMPLE_LINES)
     return [lines.shown(number).split("\t") for number in range(len(lines))]
