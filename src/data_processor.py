@@ -24,11 +24,12 @@ from src.corpus.decontamination import SideKeys
 from src.corpus.disk import explained_disk_errors
 from src.corpus.evaluation_sets import evaluation_pairs, require_sets
 from src.corpus.phases import Phases
-from src.corpus.readers import fetch_sources, find_files
+from src.corpus.readers import fetch_sources, find_files, named_by_url
 from src.corpus.report import Report, find_warnings
 from src.corpus.stage_folder import CONFIG, DOWNLOADS, FORMAT, StageFolder
 from src.corpus.verdicts import SPLITS
 from src.corpus.work_units import (
+    RESULT_VERSION,
     WorkUnit,
     file_identity,
     forget_damaged_units,
@@ -37,6 +38,7 @@ from src.corpus.work_units import (
     process_unit,
 )
 from src.errors import ConfigError, DataError
+from src.files import expand_home
 from src.first_run import make_machine_code
 from src.host_memory import peak_memory_bytes
 from src.languages import corpus_pairs
@@ -81,7 +83,7 @@ class DataProcessor:
         self._config = config
         self._config_files = config_files
         self._data = config.data
-        self._folder = StageFolder(Path(config.data.output_dir).expanduser())
+        self._folder = StageFolder(expand_home(config.data.output_dir))
         self._engine = Engine(config.data.engine, config.data.num_workers, config.data.ray_address)
         self._phases = Phases()
 
@@ -100,42 +102,45 @@ class DataProcessor:
         with self._folder.locked():
             self._phases.start("looking through sources")
             sources, sets = self._fetch_sources()
-            require_sets(sets, self._data)
-            files = [
-                path
-                for source in (*sources, *sets)
-                for paths in find_files(source)
-                for path in paths
-            ]
-            self._folder.refuse_as_input(files)
-            fingerprint = self._fingerprint(files)
-            report = self._folder.finished_report(fingerprint)
-            if report is not None and self._has_token_cache():
-                self._refresh(report, fingerprint)
-                return report
-            self._folder.refuse_foreign_shards()
-            refuse_foreign_folder(self._folder.tokens)
-            self._engine.prepare(__name__)
-            tokenizer = self._load_tokenizer()
-            units = self._plan(sources)
-            self._phases.start("compiling")
-            make_machine_code(self._data, self._engine.workers)
-            self._process_units(units)
-            report = assemble(
-                units,
-                self._data,
-                folder=self._folder,
-                evaluation_keys=lambda languages: SideKeys.of(
-                    evaluation_pairs(sets, languages, self._data)
-                ),
-                engine=self._engine,
-                phases=self._phases,
-            )
-            self._phases.start("tokenising")
-            self._tokenize(tokenizer)
-            report.token_lengths = self._token_lengths(tokenizer)
-            self._finish(report, fingerprint)
+            origins = (*self._data.sources, *self._config.evaluation.sets)
+            with named_by_url(origins, self._folder.work / DOWNLOADS):
+                return self._process_files(sources, sets)
+
+    def _process_files(self, sources: Sources, sets: Sources) -> Report:
+        """The rest of `process`, once all sources are files of this machine."""
+        require_sets(sets, self._data)
+        files = [
+            path for source in (*sources, *sets) for paths in find_files(source) for path in paths
+        ]
+        self._folder.refuse_as_input(files)
+        fingerprint = self._fingerprint(files)
+        report = self._folder.finished_report(fingerprint)
+        if report is not None and self._has_token_cache():
+            self._refresh(report, fingerprint)
             return report
+        self._folder.refuse_foreign_shards()
+        refuse_foreign_folder(self._folder.tokens)
+        self._engine.prepare(__name__)
+        tokenizer = self._load_tokenizer()
+        units = self._plan(sources)
+        self._phases.start("compiling")
+        make_machine_code(self._data, self._engine.workers)
+        self._process_units(units)
+        report = assemble(
+            units,
+            self._data,
+            folder=self._folder,
+            evaluation_keys=lambda languages: SideKeys.of(
+                evaluation_pairs(sets, languages, self._data)
+            ),
+            engine=self._engine,
+            phases=self._phases,
+        )
+        self._phases.start("tokenising")
+        self._tokenize(tokenizer)
+        report.token_lengths = self._token_lengths(tokenizer)
+        self._finish(report, fingerprint)
+        return report
 
     def tokenize_and_save(self) -> Path:
         """Makes the token cache of the text shards that are in `output_dir`.
@@ -301,7 +306,7 @@ class DataProcessor:
     def _fingerprint(self, files: Sequence[Path]) -> str:
         """Of everything that the output depends on, without reading any source."""
         lexicon = self._data.adequacy.lexicon
-        lexicon_files = sorted(Path(lexicon).expanduser().rglob("*.json")) if lexicon else []
+        lexicon_files = sorted(expand_home(lexicon).rglob("*.json")) if lexicon else []
         settings = self._data.model_dump(mode="json", exclude=_IRRELEVANT_KEYS)
         tokenizer = self._data.tokenizer or self._config.student.model_name
         if self._data.train_tokenizer_vocab_size is not None:
@@ -309,6 +314,7 @@ class DataProcessor:
         tokenizer_files = sorted(Path(tokenizer).glob("*token*.json")) if tokenizer else []
         document = {
             "format": FORMAT,
+            "version": RESULT_VERSION,
             "data": settings,
             "languages": corpus_pairs(self._data.language_pairs),
             "evaluation": [item.model_dump(mode="json") for item in self._config.evaluation.sets],

@@ -12,6 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def expand_home(path: str | Path) -> Path:
+    """A path with the home folder that `~` or `~name` stands for.
+
+    It stays as it is written where nobody has that name: files may be called `~backup.tsv`.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 @contextmanager
 def replaced_when_done(path: Path) -> Iterator[Path]:
     """Yields a temporary path; what was written there becomes `path` when the block ends well.

@@ -22,6 +22,7 @@ from src.checkpoint.stores.open import names_store
 from src.checkpoint.stores.store import Store, Stored
 from src.checkpoint.upload_record import remembered_writer
 from src.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError, StoreError
+from src.files import expand_home
 from src.units import format_bytes, format_seconds
 
 logger = logging.getLogger(__name__)
@@ -206,7 +207,7 @@ def _from_address(
 
 
 def _exactly(store: LocalStore, setting: str, refuse: Refusal) -> ResumePoint:
-    path = Path(setting).expanduser()
+    path = expand_home(setting)
     if (path / MANIFEST_NAME).is_file():
         return _verified(path, refuse, "named by resume_from_checkpoint")
     inside = LocalStore(path).list()

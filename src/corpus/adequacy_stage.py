@@ -28,7 +28,7 @@ from src.corpus.unit_files import LEFT, RIGHT, read_blocks_of, read_counts
 from src.corpus.unit_rows import BlockPlace, Corpus, Languages
 from src.corpus.verdicts import Mask
 from src.errors import DataError
-from src.files import replaced_when_done, write_text
+from src.files import expand_home, replaced_when_done, write_text
 from src.schema.data import AdequacyConfig
 from src.tasks.engine import Engine
 from src.tasks.progress import Progress
@@ -53,7 +53,7 @@ class AdequacyScores:
     def __init__(self, corpus: Corpus, settings: AdequacyConfig, folder: Path) -> None:
         self._corpus = corpus
         self._settings = settings
-        self._folder = Path(settings.lexicon).expanduser() if settings.lexicon else folder
+        self._folder = expand_home(settings.lexicon) if settings.lexicon else folder
         self._lexicons: dict[Languages, Lexicon] = {}
 
     def ensure(self, languages: Languages, wanted: Mask, engine: Engine) -> None:

@@ -39,7 +39,7 @@ from src.tasks.engine import available_cores
 logger = logging.getLogger(__name__)
 
 # Raise when the same input and settings would give another result than before.
-_RESULT_VERSION = 2
+RESULT_VERSION = 3
 _BYTES_PER_PAIR = 300  # of one unit on disk, for messages about space
 
 
@@ -152,7 +152,7 @@ def _fingerprint(
     table: Table, first: int, count: int, chunk_size: int, settings: UnitSettings
 ) -> str:
     document = {
-        "version": _RESULT_VERSION,
+        "version": RESULT_VERSION,
         "files": [file_identity(path) for path in table.paths],
         "source": table.source,
         "layout": table.layout,

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.errors import ConfigError
+from src.files import expand_home
 from src.schema import EvaluationConfig
 
 # Reads one JSON object on stdin, writes one on its last line of stdout.
@@ -73,7 +74,7 @@ def comet_score(
             "COMET is left out: set evaluation.comet_model to the model.ckpt of a COMET model on "
             "this machine"
         )
-    path = _checkpoint(Path(settings.comet_model).expanduser())
+    path = _checkpoint(expand_home(settings.comet_model))
     rows = [
         {"src": source, "mt": hypothesis, "ref": reference}
         for source, hypothesis, reference in zip(sources, hypotheses, references, strict=True)

@@ -27,7 +27,7 @@ from src.evaluation.score_page import score_page
 from src.evaluation.score_table import show_comparison, show_scores
 from src.evaluation.significance import compare_systems
 from src.evaluation.translator import Translator, model_folder
-from src.files import write_text
+from src.files import expand_home, write_text
 from src.languages import corpus_pairs, split_direction
 from src.models.hub import model_fingerprint
 from src.schema import Config
@@ -136,7 +136,7 @@ def compare(
         "tests": tests,
         "bootstrap": bootstrap_facts(),
     }
-    folder = output or Path(models[-1]).expanduser().parent / "comparison"
+    folder = output or expand_home(models[-1]).parent / "comparison"
     for name, measured in systems.items():
         for direction, found in measured.items():
             _write_samples(folder / f"samples-{name}-{direction}.jsonl", found.samples)
@@ -156,7 +156,7 @@ def system_names(models: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: If a folder is given twice.
     """
-    parts = [Path(model).expanduser().resolve().parts for model in models]
+    parts = [expand_home(model).resolve().parts for model in models]
     if len(set(parts)) < len(parts):
         raise ConfigError(f"--compare names a model twice: {', '.join(models)}")
     length = 2

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.errors import CheckpointCorrupt, ConfigError, ModelError
+from src.files import expand_home
 from src.languages import split_direction
 from src.models.hub import CONFIG_FILE, find_model_folder, read_json
 from src.schema import Config
@@ -135,7 +136,7 @@ def read_settings(folder: Path) -> ModelSettings:
 
 
 def _usable_folder(model_folder: str | Path) -> Path:
-    folder = Path(model_folder).expanduser()
+    folder = expand_home(model_folder)
     if not folder.is_dir():
         raise ModelError(
             f"no model in {folder}; train one first (`python run.py student`) or name a folder "

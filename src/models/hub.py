@@ -16,6 +16,7 @@ from typing import Any
 
 from src.checkpoint.format import HostTensor, read_tensors
 from src.errors import ModelError
+from src.files import expand_home
 from src.schema import TrainerConfig
 
 CONFIG_FILE = "config.json"
@@ -33,7 +34,7 @@ def find_model_folder(name: str) -> Path | None:
     Raises:
         ModelError: If it is meant as a folder and lacks a file that a model needs.
     """
-    folder = Path(name).expanduser()
+    folder = expand_home(name)
     if not folder.is_dir():
         looks_like_path = name.startswith((".", "/", "~")) or name.count("/") != 1
         if looks_like_path:

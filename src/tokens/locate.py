@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from src.errors import ModelError
+from src.files import expand_home
 
 
 def find_tokenizer_folder(folder_or_name: str) -> Path:
@@ -18,7 +19,7 @@ def find_tokenizer_folder(folder_or_name: str) -> Path:
     Raises:
         ModelError: If there is none, with the places that were looked at.
     """
-    local = Path(folder_or_name).expanduser()
+    local = expand_home(folder_or_name)
     if local.is_dir():
         return local
     if local.is_file():

@@ -83,6 +83,20 @@ def test_header_names_the_columns(tmp_path: Path):
     assert rows_of(_write(tmp_path / "b.csv", "zh;en\n二;Two\n")) == expected
 
 
+def test_lines_before_the_header_may_be_blank(tmp_path: Path):
+    for name, text in (
+        ("a.tsv", "\r\n\r\nzh\ten\r\n二\tTwo\r\n"),
+        ("a.csv", "\n\nzh,en\n二,Two\n"),
+    ):
+        assert rows_of(_write(tmp_path / name, text)) == ([("Two", "二")], [])
+
+
+def test_first_line_may_be_longer_than_what_is_looked_at(tmp_path: Path):
+    long = "x" * (1 << 20)
+    path = _write(tmp_path / "a.tsv", f"{long}\t一\nTwo\t二\n")
+    assert rows_of(path) == ([(long, "一"), ("Two", "二")], [])
+
+
 def test_without_header_the_source_says_which_language_is_first(tmp_path: Path):
     path = _write(tmp_path / "a.tsv", "二\tTwo\n")
     assert rows_of(path, languages="zh-en") == ([("Two", "二")], [])
@@ -124,6 +138,9 @@ def test_json_keys_may_be_called_otherwise(tmp_path: Path):
         (("en", "zh"), pa.string()),
         (("English", "zh_CN"), pa.dictionary(pa.int32(), pa.string())),
         (("translation", None), pa.large_string()),
+        (("en", "zh"), pa.large_binary()),
+        (("en", "zh"), pa.string_view()),
+        (("en", "zh"), pa.binary_view()),
     ],
 )
 def test_parquet_gives_its_pairs(tmp_path: Path, names, kind: pa.DataType):
@@ -139,6 +156,17 @@ def test_parquet_gives_its_pairs(tmp_path: Path, names, kind: pa.DataType):
     pairs, bad = rows_of(tmp_path / "a.parquet")
     assert pairs == [*PAIRS, ("Seven", "七")]
     assert bad == [BadRow(5, "malformed_line", "\t五"), BadRow(6, "malformed_line", "Six\t")]
+
+
+def test_parquet_columns_of_one_name_are_refused(tmp_path: Path):
+    texts = pa.array(["One"])
+    names = ["en", "zh", "zh", "id", "id"]
+    pq.write_table(pa.Table.from_arrays([texts] * 5, names), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="2 of its columns are called zh; rename all but one"):
+        rows_of(tmp_path / "a.parquet")
+    names = ["en", "zh", "x", "id", "id"]
+    pq.write_table(pa.Table.from_arrays([texts] * 5, names), tmp_path / "a.parquet")
+    assert rows_of(tmp_path / "a.parquet") == ([("One", "One")], [])
 
 
 def test_parquet_bytes_that_are_not_utf8_are_bad_rows(tmp_path: Path):

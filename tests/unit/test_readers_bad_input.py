@@ -77,6 +77,42 @@ def test_wildcards_pass_over_folders_and_may_be_part_of_a_name(tmp_path: Path):
     assert find_files(SourceConfig(path=str(path))) == [(path,)]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("m [v2]/t.{en,zh}", "m [v2]/t"),
+        ("m [[]v2]/t*.{en,zh}", "m [v2]/t"),
+        ("mm/t[!0].{en,zh}", "mm/t1"),
+    ],
+)
+def test_names_of_partners_may_hold_brackets(tmp_path: Path, pattern: str, found: str):
+    for stem in ("m [v2]/t", "mm/t0", "mm/t1"):
+        (tmp_path / stem).parent.mkdir(exist_ok=True)
+        _write(tmp_path, f"{stem}.en", b"One\n")
+        _write(tmp_path, f"{stem}.zh", b"yi\n")
+    expected = [(tmp_path / f"{found}.en", tmp_path / f"{found}.zh")]
+    assert find_files(SourceConfig(path=f"{tmp_path}/{pattern}")) == expected
+
+
+def test_wildcards_of_partners_stand_for_what_they_match(tmp_path: Path):
+    for stem in ("a^", "a1", "a[", "a\\"):
+        _write(tmp_path, f"{stem}.en", b"One\n")
+        _write(tmp_path, f"{stem}.zh", b"yi\n")
+    for wildcard, count in (("[^1]", 2), ("[!1]", 3), ("[[1]", 2), ("[!^]", 3), ("[\\]", 1)):
+        found = find_files(SourceConfig(path=f"{tmp_path}/a{wildcard}.{{en,zh}}"))
+        assert len(found) == count
+        assert all(first.stem == second.stem for first, second in found)
+
+
+def test_tilde_that_names_nobody_is_part_of_a_name(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = _write(tmp_path, "~backup.tsv", b"One\tyi\n")
+    assert find_files(SourceConfig(path="~backup.tsv")) == [(Path(path.name),)]
+    for absent in ("~nosuchuser/x.tsv", "~nosuchuser/x.{en,zh}"):
+        with pytest.raises(DataError, match="no such file; check data"):
+            find_files(SourceConfig(path=absent))
+
+
 def test_format_that_does_not_fit_is_refused(tmp_path: Path):
     path = _write(tmp_path, "a.tsv", b"One\tyi\n")
     with pytest.raises(
@@ -145,10 +181,68 @@ def test_damaged_file_is_refused(tmp_path: Path, suffix: str):
     whole = bytearray(COMPRESS[suffix](b"a\tb\n" + os.urandom(200_000).hex().encode() + b"\n"))
     whole[len(whole) // 2] ^= 0xFF
     whole[len(whole) // 2 + 1] ^= 0xFF
-    for content in (bytes(whole), b"this is no compressed file at all, is it?\n"):
-        path = _write(tmp_path, f"a.tsv{suffix}", content)
-        with pytest.raises(DataError, match=rf"a\.tsv{suffix}: cut off or damaged"):
-            rows_of(path)
+    path = _write(tmp_path, f"a.tsv{suffix}", bytes(whole))
+    with pytest.raises(DataError, match=rf"a\.tsv{suffix}: cut off or damaged"):
+        rows_of(path)
+
+
+_PACKERS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
+
+
+@pytest.mark.parametrize("suffix", _PACKED)
+def test_suffix_that_promises_too_much_is_named(tmp_path: Path, suffix: str):
+    packer = _PACKERS[suffix]
+    path = _write(tmp_path, f"a.tsv{suffix}", b"this is no compressed file at all\tis it?\n")
+    with pytest.raises(DataError, match=rf"{suffix}: is not {packer}; rename it without {suffix}"):
+        rows_of(path)
+    path = _write(tmp_path, f"a.tsv{suffix}", b"PK\x03\x04" + bytes(50))
+    with pytest.raises(DataError, match=rf"{suffix}: is zip and not {packer}; rename it"):
+        rows_of(path)
+
+
+@pytest.mark.parametrize("suffix", _PACKED)
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl", "a.tmx", "a.po", "a.parquet"])
+def test_compressed_file_without_the_suffix_is_named(tmp_path: Path, name: str, suffix: str):
+    packed = COMPRESS[suffix](b"One\tyi\n" * 5)
+    message = rf"is {_PACKERS[suffix]}, but its name does not end in {suffix}; rename it"
+    with pytest.raises(DataError, match=message):
+        rows_of(_write(tmp_path, name, packed))
+
+
+def test_other_binary_files_are_named(tmp_path: Path):
+    pq.write_table(pa.table({"en": ["One"], "zh": ["yi"]}), tmp_path / "a.tsv")
+    with pytest.raises(DataError, match=r"is Parquet, but its name does not end in \.parquet"):
+        rows_of(tmp_path / "a.tsv")
+    with pytest.raises(DataError, match=r"a\.csv: is zip, an archive or a spreadsheet; unpack"):
+        rows_of(_write(tmp_path, "a.csv", b"PK\x03\x04" + bytes(50)))
+    twice = COMPRESS[".gz"](COMPRESS[".gz"](b"One\tyi\n"))
+    with pytest.raises(DataError, match=r"gz: is gzip, even after unpacking it once; unpack"):
+        rows_of(_write(tmp_path, "a.tsv.gz", twice))
+
+
+@pytest.mark.parametrize("text", ["BZh means nothing\tyi", "PAR1\tyi", "PK\tyi"])
+def test_text_that_begins_like_a_binary_file_is_read(tmp_path: Path, text: str):
+    pairs, _ = rows_of(_write(tmp_path, "a.tsv", text.encode()))
+    assert pairs == [tuple(text.split("\t"))]
+
+
+@pytest.mark.parametrize("suffix", _PACKED)
+def test_suffixes_may_be_upper_case(tmp_path: Path, suffix: str):
+    path = _write(tmp_path, f"a.TSV{suffix.upper()}", COMPRESS[suffix](b"One\tyi\n"))
+    assert rows_of(path) == ([("One", "yi")], [])
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE"])
+@pytest.mark.parametrize(
+    "text",
+    ["Hello\t你好\n", "Hello", "这是上海的中文句子\n" * 9, "это\tрусский\n" * 50],
+    ids=["both", "latin", "chinese", "russian"],
+)
+def test_utf16_without_a_mark_is_named(tmp_path: Path, encoding: str, text: str):
+    path = _write(tmp_path, "a.tsv", text.encode(encoding))
+    message = rf"is {encoding} without a mark; convert it first: iconv -f {encoding} -t"
+    with pytest.raises(DataError, match=message):
+        rows_of(path)
 
 
 @pytest.mark.parametrize("suffix", _PACKED)
@@ -207,6 +301,8 @@ def test_remedy_for_packed_files_unpacks_them(tmp_path: Path):
     ("name", "content", "message"),
     [
         ("a.tsv", b"only one column\n" * 5, "line 1 holds no tab, so it is no tsv"),
+        ("a.tsv", b"\r\n\r\nonly one\n", "line 3 holds no tab, so it is no tsv"),
+        ("a.tsv", b"\n\n\n", "its beginning holds no tab, so it is no tsv"),
         ("a.csv", b"only one column\n" * 5, "line 1 holds no comma or semicolon, so it is no csv"),
         (
             "a.jsonl",

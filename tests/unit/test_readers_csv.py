@@ -5,10 +5,12 @@ import io
 from pathlib import Path
 from typing import Literal
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from src.corpus.readers import BadRow, csv_kernels, line_reader
+from src.errors import DataError
 from tests.fakes.reader_rows import rows_by_ranges, rows_in, rows_of, tables_of
 
 _CELL = st.text(alphabet='ab好"\n\r,; \u2028', max_size=6)
@@ -54,6 +56,7 @@ def test_what_python_writes_is_read_in_any_ranges(
 )
 @example('"a"b,"c""d"e\n')
 @example('a"b,c"\n')
+@example('"a\n"b,"c"\n')
 def test_other_records_are_what_python_reads_them_as(tmp_path_factory, text: str):
     content = _HEADER + text.encode() + b'\n"end","end"\n'
     path = _write(tmp_path_factory.mktemp("csv") / "a.csv", content)
@@ -61,12 +64,21 @@ def test_other_records_are_what_python_reads_them_as(tmp_path_factory, text: str
     pairs, bad = rows_in(table, 0, table.row_count)
     stream = io.StringIO(content.decode(), newline="")
     records = list(csv.reader(stream))[1:]
-    # An open quote swallows the rest of the file for Python, and one line here.
-    if records and records[-1] == ["end", "end"]:
+    # A stray quote swallows lines for Python, and costs its own line here.
+    is_sound = _is_strict(content) or not any("\n" in cell for row in records for cell in row)
+    if is_sound and records and records[-1] == ["end", "end"]:
         assert pairs == [tuple(record) for record in records if len(record) == 2]
         assert len(bad) == sum(len(record) != 2 for record in records)
     assert pairs + bad
     assert (pairs, bad) == rows_by_ranges(table, 1, 2)
+
+
+def _is_strict(content: bytes) -> bool:
+    try:
+        list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+    except csv.Error:
+        return False
+    return True
 
 
 def test_open_quote_costs_one_line(tmp_path: Path):
@@ -74,6 +86,31 @@ def test_open_quote_costs_one_line(tmp_path: Path):
     pairs, bad = rows_of(_write(tmp_path / "a.csv", content))
     assert pairs == [("Two", "二"), ("Three", "三")]
     assert bad == [BadRow(2, "malformed_line", '"One,一')]
+
+
+@pytest.mark.parametrize(
+    "later",
+    ['The sign said so,"出口"在那边', '"Hello, there",你好', 'He said "hi",他说嗨', '"a"b,"c"'],
+)
+@pytest.mark.parametrize("piece", [5, 1 << 20])
+def test_stray_quote_costs_one_line_though_others_follow(
+    tmp_path: Path, monkeypatch, later: str, piece: int
+):
+    monkeypatch.setattr(line_reader, "_PIECE_BYTES", piece)
+    lines = [f"{number},号" for number in range(300)]
+    lines[20], lines[250] = '"Come here, she said,她说过来', later
+    path = _write(tmp_path / "a.csv", _HEADER + "\n".join(lines).encode())
+    (table,) = tables_of(path, 7)
+    pairs, bad = rows_by_ranges(table, 50, 9)
+    assert len(pairs) == 299
+    assert bad == [BadRow(22, "malformed_line", lines[20])]
+
+
+def test_text_after_a_closed_quote_belongs_to_the_cell(tmp_path: Path):
+    text = '"Hello" she said,她说\n"One\nTwo","一\r\n二"\r\n'
+    pairs, bad = rows_of(_write(tmp_path / "a.csv", _HEADER + text.encode()))
+    assert pairs == [("Hello she said", "她说"), ("One\nTwo", "一\r\n二")]
+    assert bad == []
 
 
 def test_quote_that_stays_open_for_long_costs_one_line(tmp_path: Path):
@@ -107,3 +144,51 @@ def test_bad_records_are_rows_of_their_own(tmp_path: Path):
         (5, "malformed_line"),
         (7, "bad_encoding"),
     ]
+
+
+_SEMICOLONS = [(f"Number {n} is blue, says Anne", f"第{n}号是蓝色的, 安妮说") for n in range(30)]
+
+
+@pytest.mark.parametrize("header", ["en;zh\n", "sep=;\nen;zh\n", "\r\nen;zh\n", '"sep=;"\r\n'])
+def test_semicolons_separate_though_every_sentence_holds_a_comma(tmp_path: Path, header: str):
+    text = header + "".join(f"{en};{zh}\n" for en, zh in _SEMICOLONS)
+    assert rows_of(_write(tmp_path / "a.csv", text.encode())) == (_SEMICOLONS, [])
+
+
+def test_commas_separate_though_every_sentence_holds_a_semicolon(tmp_path: Path):
+    text = _HEADER + "".join(f"{n}; one,{n}; 一\n" for n in range(9)).encode()
+    pairs, bad = rows_of(_write(tmp_path / "a.csv", text))
+    assert (pairs[3], len(pairs), bad) == (("3; one", "3; 一"), 9, [])
+
+
+def test_separator_that_fits_more_rows_is_taken_without_a_header(tmp_path: Path):
+    pairs = [*_SEMICOLONS, ("One", "一")]
+    text = "".join(f"{en};{zh}\n" for en, zh in pairs)
+    assert rows_of(_write(tmp_path / "a.csv", text.encode())) == (pairs, [])
+
+
+def test_quotes_tell_the_separator_where_rows_fit_both_ways(tmp_path: Path):
+    path = _write(tmp_path / "a.csv", '"One; two","一; 二"\n"Three, four","三; 四"\n'.encode())
+    assert rows_of(path) == ([("One; two", "一; 二"), ("Three, four", "三; 四")], [])
+
+
+def test_two_separators_that_fit_equally_are_refused(tmp_path: Path):
+    text = "".join(f"{en};{zh}\n" for en, zh in _SEMICOLONS)
+    with pytest.raises(
+        DataError, match=r"a\.csv: commas and semicolons cut its .*; write a header"
+    ):
+        rows_of(_write(tmp_path / "a.csv", text.encode()))
+
+
+def test_header_of_other_languages_is_refused_whatever_separates(tmp_path: Path):
+    path = _write(tmp_path / "a.csv", b"en;fr\n" + b"One, two;Un\n" * 9)
+    with pytest.raises(DataError, match="its columns are en, fr, and none is zh"):
+        rows_of(path)
+
+
+def test_separator_line_of_a_spreadsheet_is_no_pair(tmp_path: Path):
+    for text in ("sep=,\r\nen,zh\r\nOne,一\r\n", "\ufeffSEP=,\nOne,一\n", "sep=\t\nOne\t一\n"):
+        path = _write(tmp_path / "a.csv", text.encode())
+        assert rows_of(path) == ([("One", "一")], [])
+    with pytest.raises(DataError, match="line 2 holds no comma or semicolon"):
+        rows_of(_write(tmp_path / "a.csv", b"sep=;\nOne,yi\n"))

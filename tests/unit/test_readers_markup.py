@@ -212,6 +212,10 @@ def test_po_plural_with_several_forms_gives_its_first_and_last(tmp_path: Path):
             "its header names the charset UTF-9, which nobody",
         ),
         (
+            _PO.replace("UTF-8", "undefined").encode(),
+            "its header names the charset undefined, which nobody",
+        ),
+        (
             _PO.encode().replace(b"zh_CN", b"zh_CN\xff"),
             "line 5 is not UTF-8, as its header promises",
         ),

@@ -10,7 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from src.corpus.readers import fetch_sources, find_files, remote
+from src.corpus.readers import fetch_sources, find_files, named_by_url, remote
 from src.errors import DataError
 from src.schema import SourceConfig
 from tests.fakes.file_server import FILES, REQUESTS, FileHandler
@@ -44,6 +44,36 @@ def test_file_urls_are_read_where_they_are(tmp_path: Path):
     source = fetch(f"file://{tmp_path}/a%20b.tsv", tmp_path / "downloads")
     assert source.path == str(tmp_path / "a b.tsv")
     assert rows_of(source.path) == ([("One", "一")], [])
+
+
+def test_file_urls_may_hold_what_means_something_in_others(tmp_path: Path):
+    for name in ("a#1.tsv", "a#2.tsv", "b?.tsv"):
+        (tmp_path / name).write_bytes(f"{name}\t一\n".encode())
+    pairs, _ = rows_of(fetch(f"file://localhost{tmp_path}/a#?.tsv", tmp_path / "x").path)
+    assert pairs == [("a#1.tsv", "一"), ("a#2.tsv", "一")]
+    assert fetch(f"file://{tmp_path}/b?.tsv", tmp_path / "x").path == f"{tmp_path}/b?.tsv"
+
+
+def test_file_url_of_another_machine_is_refused(tmp_path: Path):
+    with pytest.raises(
+        DataError, match=r"^file://rel/x\.tsv: names the machine rel; write an absolute path"
+    ):
+        fetch("file://rel/x.tsv", tmp_path)
+
+
+@pytest.mark.parametrize("query", ["", "?token=secret"])
+def test_copy_that_cannot_be_read_is_named_by_its_url(tmp_path: Path, server: str, query: str):
+    FILES["a.tsv"] = b"no columns\n"
+    given = SourceConfig(path=f"{server}/corpus/a.tsv{query}")
+    (source,) = fetch_sources([given], tmp_path)
+    with (
+        pytest.raises(DataError, match=rf"^{server}/corpus/a\.tsv: line 1 holds no tab") as caught,
+        named_by_url([SourceConfig(path="b.tsv"), given], tmp_path),
+    ):
+        rows_of(source.path)
+    assert str(caught.value).endswith(f"; the copy of it is in {Path(source.path).parent}")
+    with pytest.raises(DataError, match=r"^b\.tsv$"), named_by_url([given], tmp_path):
+        raise DataError("b.tsv")
 
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.tsv.gz", "untold.tsv", "untold.tsv.gz"])

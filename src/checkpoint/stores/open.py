@@ -9,6 +9,7 @@ from src.checkpoint.stores.bucket_store import WRITERS, BucketStore
 from src.checkpoint.stores.folder import FolderBucket
 from src.checkpoint.stores.store import Store
 from src.checkpoint.stores.url import StoreUrl, is_store_address, parse_store_url
+from src.files import expand_home
 
 
 def open_store(address: str | StoreUrl, tuning: Tuning | None = None) -> Store:
@@ -28,7 +29,7 @@ def open_store(address: str | StoreUrl, tuning: Tuning | None = None) -> Store:
 
 def names_store(text: str) -> bool:
     """Whether `text` is an address, or the path of a folder that a run has uploaded to."""
-    return is_store_address(text) or (Path(text).expanduser() / WRITERS).is_dir()
+    return is_store_address(text) or (expand_home(text) / WRITERS).is_dir()
 
 
 def _open_bucket(url: StoreUrl, tuning: Tuning) -> Bucket:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from src.errors import ConfigError
+from src.files import expand_home
 
 # Options per scheme, with what each may hold.
 _OPTIONS: dict[str, dict[str, str]] = {
@@ -91,7 +91,7 @@ def parse_store_url(text: str) -> StoreUrl:
     """
     match = _ADDRESS.fullmatch(text)
     if match is None:
-        return _folder_url(text, str(Path(text).expanduser()))
+        return _folder_url(text, str(expand_home(text)))
     scheme = match["scheme"]
     if scheme not in _OPTIONS:
         raise ConfigError(

@@ -19,7 +19,7 @@ from src.corpus.readers.files import (
     source_languages,
     source_names,
 )
-from src.corpus.readers.remote import fetch_sources
+from src.corpus.readers.remote import fetch_sources, named_by_url
 from src.corpus.readers.streams import read_head
 from src.corpus.readers.tables import Table, open_tables, read_blocks
 
@@ -31,6 +31,7 @@ __all__ = [
     "find_files",
     "is_remote",
     "languages_in_file",
+    "named_by_url",
     "open_tables",
     "read_blocks",
     "read_head",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from src.corpus.readers.blocks import BAD_ENCODING, MALFORMED, BadRow, Block, block_of_columns
-from src.corpus.readers.columns import SAMPLE_LINES, Columns, find_columns
+from src.corpus.readers.columns import SAMPLE_LINES, Columns, find_columns, uncut_line
 from src.corpus.readers.csv_kernels import find_record_ends, split_records
 from src.corpus.readers.encoding import check_is_utf8_text
 from src.corpus.readers.kernels import gather
@@ -21,6 +25,8 @@ from src.corpus.texts import Bytes, Offsets
 from src.errors import DataError
 
 _SEPARATORS = (",", ";")
+# Excel reads its separator from such a first line, and some programs write it.
+_SEPARATOR_LINE = re.compile(rb"(?:\xef\xbb\xbf)?\"?sep=([,;|\t])\"?\r?(?:\n|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -95,32 +101,109 @@ class CsvFile:
         return block_of_columns(left, right, bad)
 
 
+class _Reading(NamedTuple):
+    """How a file reads with one separator.
+
+    Attributes:
+        separator: Between cells.
+        columns: Where the two languages are.
+        shares: Of the first rows, those that have as many cells as there are columns; and those of
+            them whose quotes stand around whole cells, which tells where all rows fit both ways.
+        is_headed: Whether a header names the languages.
+    """
+
+    separator: str
+    columns: Columns
+    shares: tuple[float, float]
+    is_headed: bool
+
+
 def open_csv(request: Request) -> CsvFile:
     """Looks through a file.
 
     Raises:
-        DataError: If it cannot be read, is no text, or its records have a single cell.
+        DataError: If it cannot be read, is no text, its records have a single cell, or commas and
+            semicolons may both separate its cells.
     """
     (path,) = request.paths
-    check_is_utf8_text(path, read_head(path))
-    for separator in _SEPARATORS:
-        find_ends = _RecordEnds(separator)
-        with ByteFile(path) as file:
-            reader = LineReader(path, file, find_ends, is_start=True)
-            rows = list(_sample(reader, separator))
+    head = read_head(path)
+    check_is_utf8_text(path, head)
+    told = _SEPARATOR_LINE.match(head)
+    separators = (told[1].decode("ascii"),) if told else _SEPARATORS
+    tries = [_read_as(path, separator, request, int(told is not None)) for separator in separators]
+    reading = _choose(path, tries)
+    if reading is None:
+        rows = [_cut(record, separators[0]) for record in _sample(path, separators[0])]
+        first = uncut_line(rows, int(told is not None))
+        raise DataError(
+            f"{path}: {first} holds no comma or semicolon, so it is no csv; write the two "
+            "languages of a pair in one record with a comma between them, or set the right format"
+        )
+    find_ends = _RecordEnds(reading.separator)
+    return CsvFile(index_lines(path, request.step, find_ends), reading.columns, reading.separator)
+
+
+def _read_as(
+    path: Path, separator: str, request: Request, lines_before: int
+) -> _Reading | DataError | None:
+    """How the file reads with a separator; None where it has no columns, or what is wrong there."""
+    records = _sample(path, separator)[lines_before:]
+    rows = [_cut(record, separator) for record in records]
+    try:
         columns = find_columns(path, rows, request.languages, request.order)
-        if columns is not None:
-            return CsvFile(index_lines(path, request.step, find_ends), columns, separator)
-    raise DataError(
-        f"{path}: line 1 holds no comma or semicolon, so it is no csv; write the two languages "
-        "of a pair in one record with a comma between them, or set the right format"
-    )
+    except DataError as error:  # the other separator may find the right names
+        return error
+    if columns is None:
+        return None
+    fitting = [len(row) == columns.width for row in rows]
+    sound = [_is_sound(record, separator) for record in compress(records, fitting)]
+    shares = sum(fitting) / len(rows), sum(sound) / len(rows)
+    is_headed = columns.header_lines > 0
+    columns = columns._replace(header_lines=columns.header_lines + lines_before)
+    return _Reading(separator, columns, shares, is_headed=is_headed)
 
 
-def _sample(reader: LineReader, separator: str) -> Iterator[list[str]]:
-    records = reader.take(reader.fill(SAMPLE_LINES))
-    for number in range(len(records.starts)):
-        try:
-            yield from csv.reader([records.shown(number)], delimiter=separator)
-        except csv.Error:
-            continue  # it is counted when it is read
+def _choose(path: Path, tries: Sequence[_Reading | DataError | None]) -> _Reading | None:
+    """The separator under which the header names the languages, else the one that fits more rows.
+
+    Not the first one that cuts: every sentence of a file of semicolons may hold a comma.
+
+    Raises:
+        DataError: If a header names other languages, or none tells and both fit equally.
+    """
+    readings = [found for found in tries if isinstance(found, _Reading)]
+    headed = [reading for reading in readings if reading.is_headed]
+    refusal = next((found for found in tries if isinstance(found, DataError)), None)
+    if refusal is not None and not headed:
+        raise refusal
+    candidates = sorted(headed or readings, key=lambda reading: reading.shares, reverse=True)
+    if len(candidates) > 1 and candidates[0].shares == candidates[1].shares:
+        raise DataError(
+            f"{path}: commas and semicolons cut its rows into columns equally well; write a header "
+            "that names the two languages, e.g. en;zh, or convert it to another format"
+        )
+    return candidates[0] if candidates else None
+
+
+def _sample(path: Path, separator: str) -> list[str]:
+    """The first records; line ends inside them are spaces, since the module refuses some."""
+    with ByteFile(path) as file:
+        reader = LineReader(path, file, _RecordEnds(separator), is_start=True)
+        records = reader.take_first(SAMPLE_LINES)
+    texts = (records.shown(number) for number in range(len(records)))
+    return [text.replace("\r", " ").replace("\n", " ") for text in texts]
+
+
+def _cut(record: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([record], delimiter=separator), [])
+    except csv.Error:  # a cell is longer than the module reads
+        return record.split(separator)
+
+
+def _is_sound(record: str, separator: str) -> bool:
+    try:
+        list(csv.reader([record], delimiter=separator, strict=True))
+    except csv.Error:
+        return False
+    return True

@@ -3,8 +3,9 @@ r"""Compiled loops over CSV, which agree with Python's `csv` module about well-f
 A cell that starts with a quote ends at the next quote that is not doubled; line feeds, separators
 and doubled quotes in between belong to it. What follows the closing quote up to the separator, and
 quotes inside other cells, are taken as they stand. Unlike for the module, a carriage return ends
-nothing (before a line feed it belongs to it), and a quote that is never closed costs one line and
-not the rest of the file.
+nothing (before a line feed it belongs to it), and a stray opening quote costs one line and not the
+rest of the file: one that is never closed, or beyond whose line the next quote that is not doubled
+stands before something else than the end of a cell.
 """
 
 from __future__ import annotations
@@ -19,22 +20,34 @@ from src.corpus.texts import Bytes, Offsets
 _MOST_QUOTED_BYTES = 1 << 20
 _QUOTE = 34
 _LINE_FEED = 10
+_CARRIAGE_RETURN = 13
 
 
 @compiled_part
-def _pass_quotes(data: Bytes, opened: int, end: int, is_final: bool) -> int:  # noqa: FBT001
+def _pass_quotes(
+    data: Bytes,
+    opened: int,
+    end: int,
+    separator: int,
+    is_final: bool,  # noqa: FBT001  compiled functions have no keyword-only arguments
+) -> int:
     """Place after the quote that closes the one at `opened`.
 
-    It is `end` where that cannot be told yet. A quote that is never closed is a stray one: then it
-    is the place of the first line feed after it, where its record is taken to end.
+    It is `end` where that cannot be told yet. Where the one at `opened` is a stray one, it is the
+    place of the first line feed after it, where its record is taken to end.
     """
     line_feed = -1
     place = opened + 1
     while place < end and place - opened <= _MOST_QUOTED_BYTES:
         byte = data[place]
         if byte == _QUOTE:
-            if place + 1 == end or data[place + 1] != _QUOTE:
+            if place + 1 == end:
                 return place + 1
+            after = data[place + 1]
+            if after != _QUOTE:
+                ends_cell = after in (separator, _LINE_FEED, _CARRIAGE_RETURN)
+                # Beyond its own line such a quote belongs to another record, which it opens.
+                return place + 1 if ends_cell or line_feed < 0 else line_feed
             place += 1
         elif byte == _LINE_FEED and line_feed < 0:
             line_feed = place
@@ -51,7 +64,7 @@ def find_record_ends(
     end: int,
     ends: Offsets,
     separator: int,
-    is_final: bool,  # noqa: FBT001  compiled functions have no keyword-only arguments
+    is_final: bool,  # noqa: FBT001
 ) -> int:
     """Writes to `ends` the places after the line feeds that end a record of `data[begin:end]`.
 
@@ -73,7 +86,7 @@ def find_record_ends(
         byte = data[place]
         if byte == _QUOTE and is_start_of_cell:
             is_start_of_cell = False
-            place = _pass_quotes(data, place, end, is_final)
+            place = _pass_quotes(data, place, end, separator, is_final)
             continue
         is_start_of_cell = byte in (separator, _LINE_FEED)
         place += 1

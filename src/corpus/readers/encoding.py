@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
-from src.corpus.readers.streams import is_compressed
+from src.corpus.readers.streams import PACKERS, is_compressed, kind_of
 from src.errors import DataError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -12,6 +13,10 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # Stray NUL bytes occur in crawled text; in UTF-16 text and in most binary files they abound.
 _MAX_NUL_SHARE = 0.1
+# Bytes of UTF-16 text that are line feeds are half of one, and in Chinese now and then half of
+# another character. A text without lines is known if it is mostly Latin.
+_MIN_SHARE_OF_LINE_FEEDS = 0.2
+_MIN_SHARE_OF_ASCII = 0.5
 # A few broken lines are counted one by one. A file of another encoding breaks nearly every line
 # that is not plain ASCII; it is refused when these are more than a handful, or most of the file.
 _MAX_BAD_SHARE = 0.5
@@ -32,6 +37,29 @@ _MIN_SHARE_OF_WHOLE_LINES = 0.9
 _MIN_SHARE_OF_FREQUENT_LETTERS = 0.04
 
 
+def check_is_not_packed(path: Path, head: bytes) -> None:
+    """Refuses a file whose name hides that it is compressed, Parquet or an archive.
+
+    Args:
+        path: For the message.
+        head: Its first bytes, unpacked as its name promises.
+
+    Raises:
+        DataError: Says what it is and how to name it.
+    """
+    kind = kind_of(head)
+    if kind is None:
+        return
+    if kind == "zip":
+        remedy = "an archive or a spreadsheet; unpack it or save it as text, and name that"
+    elif is_compressed(path):
+        remedy = "even after unpacking it once; unpack it twice and name what comes out"
+    else:
+        packed = (suffix for suffix, packer in PACKERS.items() if packer == kind)
+        remedy = f"but its name does not end in {next(packed, '.parquet')}; rename it"
+    raise DataError(f"{path}: is {kind}, {remedy}")
+
+
 def check_is_text(path: Path, head: bytes) -> None:
     """Refuses a file that is empty or binary.
 
@@ -44,8 +72,12 @@ def check_is_text(path: Path, head: bytes) -> None:
     """
     if not head.removeprefix(BYTE_ORDER_MARK):
         raise DataError(f"{path}: is empty; remove it from data.sources or fill it")
+    check_is_not_packed(path, head)
     if head[:2] in _UTF16_MARKS:
         raise DataError(f"{path}: is UTF-16; {_conversion(path, 'UTF-16')}")
+    utf16 = _utf16_without_mark(head)
+    if utf16 is not None:
+        raise DataError(f"{path}: is {utf16} without a mark; {_conversion(path, utf16)}")
     if head.count(b"\0") > _MAX_NUL_SHARE * len(head):
         line = head.count(b"\n", 0, head.index(b"\0")) + 1
         raise DataError(f"{path}: is not text, line {line} holds NUL bytes; name a UTF-8 text file")
@@ -54,6 +86,23 @@ def check_is_text(path: Path, head: bytes) -> None:
             f"{path}: its lines end in CR alone; convert it first: "
             rf"{_reader(path)} | tr '\r' '\n' > new-file"
         )
+
+
+def _utf16_without_mark(head: bytes) -> str | None:
+    """Which byte order makes text of it, if one does: whole lines, and no NUL character."""
+    if b"\0" not in head:
+        return None  # not even a line feed would be two bytes
+    for name in ("UTF-16LE", "UTF-16BE"):
+        try:
+            text = codecs.getincrementaldecoder(name)().decode(head)
+        except UnicodeDecodeError:
+            continue
+        line_feeds = text.count("\n")
+        is_latin = len(text.encode("ascii", "ignore")) > _MIN_SHARE_OF_ASCII * len(text)
+        has_lines = line_feeds > _MIN_SHARE_OF_LINE_FEEDS * head.count(b"\n")
+        if "\0" not in text and (has_lines or is_latin):
+            return name
+    return None
 
 
 def check_is_utf8_text(path: Path, head: bytes) -> None:
@@ -97,7 +146,7 @@ def _is_utf8(line: bytes) -> bool:
 
 def _reader(path: Path) -> str:
     commands = {".gz": "zcat", ".bz2": "bzcat", ".xz": "xzcat", ".zst": "zstdcat"}
-    return f"{commands.get(path.suffix, 'cat')} {path.name}"
+    return f"{commands.get(path.suffix.lower(), 'cat')} {path.name}"
 
 
 def _conversion(path: Path, encoding: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from src.corpus.readers.labels import language_of
 from src.errors import DataError
+from src.files import expand_home
 from src.languages import split_direction
 from src.schema.data import SourceConfig
 
@@ -60,6 +61,9 @@ def find_files(source: SourceConfig) -> list[tuple[Path, ...]]:
     sides = sides_of(source.path)
     if sides is None:
         return [(path,) for path in _expand(source.path)]
+    literal = tuple(map(expand_home, sides.patterns))
+    if all(path.is_file() for path in literal):  # brackets may be part of a name
+        return [literal]
     first, second = (_by_wildcards(pattern) for pattern in sides.patterns)
     lonely = sorted({*first} ^ {*second})
     if lonely:
@@ -72,9 +76,9 @@ def find_files(source: SourceConfig) -> list[tuple[Path, ...]]:
 
 def _by_wildcards(pattern: str) -> dict[tuple[str, ...], Path]:
     """Files by what their wildcards stand for, which partners have in common."""
-    pieces = _WILDCARD.split(str(Path(pattern).expanduser()))
+    pieces = _WILDCARD.split(str(expand_home(pattern)))
     expression = "".join(
-        _WILDCARD_PATTERNS.get(piece, f"({piece})") if place % 2 else re.escape(piece)
+        _expression_of(piece) if place % 2 else re.escape(piece)
         for place, piece in enumerate(pieces)
     )
     files = {}
@@ -84,8 +88,19 @@ def _by_wildcards(pattern: str) -> dict[tuple[str, ...], Path]:
     return files
 
 
+def _expression_of(wildcard: str) -> str:
+    """A group of a regular expression that stands for the same."""
+    if wildcard in _WILDCARD_PATTERNS:
+        return _WILDCARD_PATTERNS[wildcard]
+    is_negated = wildcard.startswith("[!")
+    characters = wildcard[1 + is_negated : -1].replace("\\", r"\\")
+    # In wildcards "^" and a second "[" are characters as others, and nothing matches a slash.
+    characters = re.sub(r"[\^\[]", r"\\\g<0>", characters)
+    return f"([{'^/' * is_negated}{characters}])"
+
+
 def _expand(pattern: str) -> list[Path]:
-    path = Path(pattern).expanduser()
+    path = expand_home(pattern)
     if path.exists() or not has_wildcards(pattern):
         return [_require_file(path)]
     anchor = Path(path.anchor) if path.is_absolute() else Path()

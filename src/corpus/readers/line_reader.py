@@ -142,6 +142,19 @@ class LineReader:
         ends -= (self._buffer[ends - 1] == _CARRIAGE_RETURN) & (ends > starts)
         return Lines(self._buffer, bounds, starts, ends)
 
+    def take_first(self, count: int) -> Lines:
+        """Up to `count` lines; those before the damage where the file is damaged among them.
+
+        Raises:
+            DataError: If not one line is whole.
+        """
+        try:
+            self.fill(count)
+        except DataError:
+            if not self.ready:
+                raise
+        return self.take(min(count, self.ready))
+
     def skip(self, count: int) -> None:
         """Passes over lines.
 

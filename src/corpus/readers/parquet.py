@@ -14,15 +14,28 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from src.corpus.readers.blocks import BAD_ENCODING, MALFORMED, BadRow, Block, block_of_columns
+from src.corpus.readers.encoding import check_is_not_packed
 from src.corpus.readers.kernels import valid_lines
 from src.corpus.readers.labels import find_labels
 from src.corpus.readers.line_index import few_ranges
 from src.corpus.readers.row_file import Request
-from src.corpus.readers.streams import explained_read_errors, is_compressed
+from src.corpus.readers.streams import (
+    HEAD_BYTES_OF_KIND,
+    explained_read_errors,
+    is_compressed,
+    kind_of,
+    read_head,
+)
 from src.corpus.texts import Texts
 from src.errors import DataError
 
 _STRUCT = "translation"
+_TEXT_TYPES = frozenset(
+    {
+        *(pa.string(), pa.large_string(), pa.string_view()),
+        *(pa.binary(), pa.large_binary(), pa.binary_view()),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +157,9 @@ def open_parquet(request: Request) -> ParquetFile:
     (path,) = request.paths
     if is_compressed(path):
         raise DataError(f"{path}: Parquet files are compressed inside; unpack it first")
+    head = read_head(path, HEAD_BYTES_OF_KIND)
+    if kind_of(head) != "Parquet":
+        check_is_not_packed(path, head)
     with _explained(path), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         metadata = file.metadata
@@ -157,9 +173,11 @@ def open_parquet(request: Request) -> ParquetFile:
 
 def _find_columns(path: Path, schema: pa.Schema, languages: tuple[str, str]) -> tuple[str, str]:
     fields = {field.name: field.type for field in schema}
+    columns = list(schema.names)
     struct = fields.get(_STRUCT)
     if struct is not None and pa.types.is_struct(struct):
         inner = [struct.field(place) for place in range(struct.num_fields)]
+        columns += [f"{_STRUCT}.{field.name}" for field in inner]
         fields |= {f"{_STRUCT}.{field.name}": field.type for field in inner}
     names = list(fields)
     left, right = find_labels([name.removeprefix(f"{_STRUCT}.") for name in names], languages)
@@ -169,9 +187,10 @@ def _find_columns(path: Path, schema: pa.Schema, languages: tuple[str, str]) -> 
             f"{languages[0]} and {languages[1]}"
         )
     for name in (names[left], names[right]):
+        count = max(columns.count(name), columns.count(name.partition(".")[0]))
+        if count > 1:
+            raise DataError(f"{path}: {count} of its columns are called {name}; rename all but one")
         kind = fields[name].value_type if pa.types.is_dictionary(fields[name]) else fields[name]
-        if not (
-            pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
-        ):
+        if kind not in _TEXT_TYPES:
             raise DataError(f"{path}: column {name} holds {kind}, not text")
     return names[left], names[right]

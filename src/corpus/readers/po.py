@@ -100,16 +100,16 @@ def _parse(path: Path) -> polib.POFile:
     charset = found[1].decode("ascii") if found else "utf-8"
     try:
         text = content.decode("utf-8" if charset == "CHARSET" else charset)
-    except LookupError as error:
-        raise DataError(
-            f"{path}: its header names the charset {charset}, which nobody knows; write the right "
-            "one there, e.g. UTF-8"
-        ) from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"{path}: line {line:,} is not {charset}, as its header promises; correct the charset "
             "there, or the line"
+        ) from error
+    except (LookupError, UnicodeError) as error:  # Python calls one of its codecs "undefined"
+        raise DataError(
+            f"{path}: its header names the charset {charset}, which nobody knows; write the right "
+            "one there, e.g. UTF-8"
         ) from error
     # From a string the library reads lines that end at U+2028 and other characters inside them.
     with tempfile.NamedTemporaryFile(suffix=".po") as copy:

@@ -16,7 +16,8 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -89,7 +90,7 @@ def fetch_sources(sources: Sequence[SourceConfig], folder: Path) -> tuple[Source
     fetched = []
     for source, name in zip(sources, source_names(sources), strict=True):
         if source.path.startswith("file://"):
-            path = unquote(urlsplit(source.path).path)
+            path = _path_of_file_url(source.path)
             fetched.append(source.model_copy(update={"path": path, "name": name}))
         elif is_remote(source.path):
             path = str(_fetch(source.path, folder))
@@ -99,9 +100,51 @@ def fetch_sources(sources: Sequence[SourceConfig], folder: Path) -> tuple[Source
     return tuple(fetched)
 
 
+@contextmanager
+def named_by_url(sources: Sequence[SourceConfig], folder: Path) -> Iterator[None]:
+    """Names the URL where a copy cannot be read, which says more than the name of the copy.
+
+    Args:
+        sources: As they were given to `fetch_sources`.
+        folder: Where copies are kept.
+
+    Raises:
+        DataError: If the block does, with the URL, and the folder of the copy at the end.
+    """
+    try:
+        yield
+    except DataError as error:
+        for source in sources:
+            target = _folder_of(source.path, folder)
+            if is_remote(source.path) and f"{target}/" in str(error):
+                address = _shown(f"{_split(source.path)[0]}/")
+                text = str(error).replace(f"{target}/", address)
+                raise DataError(f"{text}; the copy of it is in {target}") from error
+        raise
+
+
+def _path_of_file_url(url: str) -> str:
+    """The path in it, whose wildcards and number signs mean nothing to a URL's parser.
+
+    Raises:
+        DataError: If it names another machine, as a relative path seems to do.
+    """
+    host, slash, path = url.removeprefix("file://").partition("/")
+    if host not in {"", "localhost"}:
+        raise DataError(
+            f"{url}: names the machine {host}; write an absolute path after file://, or the path "
+            "alone"
+        )
+    return unquote(slash + path)
+
+
+def _folder_of(url: str, folder: Path) -> Path:
+    return folder / hashlib.sha256(url.encode("utf-8")).hexdigest()[:16]
+
+
 def _fetch(url: str, folder: Path) -> Path:
     """Copies the files of a URL; returns their path, with its wildcards and braces."""
-    target = folder / hashlib.sha256(url.encode("utf-8")).hexdigest()[:16]
+    target = _folder_of(url, folder)
     record = target.with_suffix(".json")
     known = _read_record(record)
     fixed, pattern = _split(url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,20 @@ try:  # Intel's implementation unpacks .gz twice as fast
 except ImportError:
     gzip_library = zlib
 
-COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+PACKERS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
+COMPRESSED_SUFFIXES = tuple(PACKERS)
+
+# How files of each kind begin; a text begins with none of these.
+_BEGINNINGS = {
+    "gzip": re.compile(rb"\x1f\x8b"),
+    "bzip2": re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"),
+    "xz": re.compile(rb"\xfd7zXZ"),
+    "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
+    "Parquet": re.compile(rb"PAR1\x15"),
+    "zip": re.compile(rb"PK\x03\x04"),
+}
+HEAD_BYTES_OF_KIND = 16
+_MOST_MAGIC_BYTES = 10  # a shorter file may be one that is cut off
 
 _PACKED_BYTES = 1 << 16
 _DISCARDED_BYTES = 1 << 20
@@ -73,7 +87,7 @@ class _UnpackedFile:
     """Reads all members or frames of a compressed file, and notices a cut-off last one."""
 
     def __init__(self, path: Path) -> None:
-        self._suffix = path.suffix
+        self._suffix = path.suffix.lower()
         self._file = path.open("rb", buffering=0)
         self._unpacker: _Unpacker | None = None
         self._ready = memoryview(b"")
@@ -112,7 +126,13 @@ class _UnpackedFile:
 
 def is_compressed(path: Path) -> bool:
     """Whether the name says that the file is compressed; such files cannot be entered midway."""
-    return path.suffix in COMPRESSED_SUFFIXES
+    return path.suffix.lower() in COMPRESSED_SUFFIXES
+
+
+def kind_of(head: bytes) -> str | None:
+    """What a file is by its first bytes: compressed, Parquet or an archive; None for all others."""
+    found = (kind for kind, beginning in _BEGINNINGS.items() if beginning.match(head))
+    return next(found, None)
 
 
 class ByteFile:
@@ -196,6 +216,15 @@ def explained_read_errors(path: Path) -> Iterator[None]:
 
 
 def _damage(path: Path, error: Exception) -> DataError:
+    promised = PACKERS.get(path.suffix.lower())
+    if promised is not None:
+        with path.open("rb") as file:
+            head = file.read(_PACKED_BYTES).lstrip(b"\0")
+        kind = kind_of(head)
+        if kind is None and len(head) > _MOST_MAGIC_BYTES:
+            return DataError(f"{path}: is not {promised}; rename it without {path.suffix}")
+        if kind not in {None, promised}:
+            return DataError(f"{path}: is {kind} and not {promised}; rename it")
     return DataError(f"{path}: cut off or damaged ({error}); fetch it again or repair it first")
 
 

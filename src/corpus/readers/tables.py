@@ -147,7 +147,7 @@ def _open_table(
 def _guess_format(paths: tuple[Path, ...]) -> Format:
     if len(paths) > 1:
         return "moses"
-    suffixes = [s.lower() for s in paths[0].suffixes if s not in COMPRESSED_SUFFIXES]
+    suffixes = [s for s in map(str.lower, paths[0].suffixes) if s not in COMPRESSED_SUFFIXES]
     if not suffixes or suffixes[-1] not in _FORMATS:
         raise DataError(
             f"{paths[0]}: cannot tell its format from its name; set format to "

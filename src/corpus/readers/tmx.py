@@ -19,10 +19,11 @@ from pathlib import Path
 from xml.parsers import expat
 
 from src.corpus.readers.blocks import ONE_LANGUAGE, BadRow, Block, Pair, Row, blocks_of_rows
+from src.corpus.readers.encoding import check_is_not_packed
 from src.corpus.readers.labels import language_of
 from src.corpus.readers.line_index import even_ranges
 from src.corpus.readers.row_file import Request
-from src.corpus.readers.streams import ByteFile, read_head
+from src.corpus.readers.streams import HEAD_BYTES_OF_KIND, ByteFile, read_head
 from src.errors import DataError
 
 _PIECE_BYTES = 1 << 16
@@ -204,7 +205,9 @@ def open_tmx(request: Request) -> TmxFile:
         DataError: If it cannot be read, is not well-formed, or defines entities.
     """
     (path,) = request.paths
-    if not read_head(path, 1):
+    head = read_head(path, HEAD_BYTES_OF_KIND)
+    check_is_not_packed(path, head)
+    if not head:
         raise DataError(f"{path}: is empty; remove it from data.sources or fill it")
     indexer = _UnitIndexer(request.step)
     try:

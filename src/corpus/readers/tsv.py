@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from src.corpus.readers.blocks import BAD_ENCODING, MALFORMED, BadRow, Block, block_of_columns
-from src.corpus.readers.columns import SAMPLE_LINES, Columns, find_columns
+from src.corpus.readers.columns import SAMPLE_LINES, Columns, find_columns, uncut_line
 from src.corpus.readers.encoding import check_is_utf8_text
 from src.corpus.readers.kernels import find_byte, gather, place_cells
 from src.corpus.readers.line_index import LineIndex, index_lines
-from src.corpus.readers.line_reader import Lines, line_blocks
+from src.corpus.readers.line_reader import LineReader, Lines, line_blocks
 from src.corpus.readers.row_file import Request
-from src.corpus.readers.streams import read_head
+from src.corpus.readers.streams import ByteFile, read_head
 from src.errors import DataError
 
 _TAB = 9
@@ -79,14 +80,20 @@ def open_tsv(request: Request) -> TsvFile:
         DataError: If it cannot be read, is no text, or its lines have a single cell.
     """
     (path,) = request.paths
-    head = read_head(path)
-    check_is_utf8_text(path, head)
-    lines = head.decode("utf-8", "replace").removeprefix("\ufeff").split("\n")[:SAMPLE_LINES]
-    rows = [line.removesuffix("\r").split("\t") for line in lines if line]
+    check_is_utf8_text(path, read_head(path))
+    rows = _sample(path)
     columns = find_columns(path, rows, request.languages, request.order)
     if columns is None:
         raise DataError(
-            f"{path}: line 1 holds no tab, so it is no tsv; write the two languages of a pair on "
-            "one line with a tab between them, or set the right format"
+            f"{path}: {uncut_line(rows)} holds no tab, so it is no tsv; write the two languages "
+            "of a pair on one line with a tab between them, or set the right format"
         )
     return TsvFile(index_lines(path, request.step), columns)
+
+
+def _sample(path: Path) -> list[list[str]]:
+    """The first lines, cut into cells."""
+    with ByteFile(path) as file:
+        reader = LineReader(path, file, is_start=True)
+        lines = reader.take_first(SAMPLE_LINES)
+    return [lines.shown(number).split("\t") for number in range(len(lines))]
