@@ -87,13 +87,17 @@ class ShardFolder:
         form: Name and version of the format.
         what: What is in it, for people: "soft labels".
         command: What makes it (again), for people.
+        about: What is noted from the beginning, besides the identity.
     """
 
-    def __init__(self, path: Path, *, form: str, what: str, command: str) -> None:
+    def __init__(
+        self, path: Path, *, form: str, what: str, command: str, about: Sequence[str] = ()
+    ) -> None:
         self.path = path
         self._form = form
         self._what = what
         self._command = command
+        self._noted = ("identity", *about)
         self._remedy = (
             f"run `{command}` with this configuration, and with another folder in "
             "student.soft_labels if these are still needed, or else after deleting them"
@@ -103,13 +107,20 @@ class ShardFolder:
         """The manifest of a whole folder; None where there is none.
 
         Raises:
-            DataError: If it cannot be read or is of another format.
+            DataError: If it cannot be read, is of another format, or not as it was written.
         """
-        return self._read(self.path / MANIFEST)
+        path = self.path / MANIFEST
+        found = self._read(path, (*self._noted, "fingerprint", "shards"))
+        if found is not None:
+            if None in found["shards"].values():  # as two runs at once once left it
+                raise self.changed(path, "says nothing of a shard")
+            if found["fingerprint"] != _digest([found["identity"], found["shards"]]):
+                raise self.changed(path, "does not match its own fingerprint")
+        return found
 
     def plan(self) -> dict[str, Any] | None:
         """What an unfinished folder was begun with; None where nothing was begun."""
-        return self._read(self.path / _WORK / _PLAN)
+        return self._read(self.path / _WORK / _PLAN, self._noted)
 
     def begun(self) -> dict[str, Any] | None:
         """What the folder's content is made from, whether it is whole or not."""
@@ -154,7 +165,17 @@ class ShardFolder:
 
     def damaged(self, path: Path, reason: str) -> DataError:
         """The error for a shard that cannot be used."""
-        return DataError(f"{path} {reason}: these {self._what} are damaged; {self._remedy}")
+        return DataError(
+            f"{path} {reason}: these {self._what} are damaged; run `{self._command}` with this "
+            "configuration again, it makes damaged shards anew and keeps the others"
+        )
+
+    def changed(self, path: Path, reason: str) -> DataError:
+        """The error for a manifest or plan that cannot be believed."""
+        return DataError(
+            f"{path} {reason}: it is not as it was written; restore it, or delete {path.parent} "
+            f"and run `{self._command}` with this configuration, which makes what is missing"
+        )
 
     def complete(
         self,
@@ -200,7 +221,7 @@ class ShardFolder:
         team.meet("finished")
         manifest = self.manifest()
         if manifest is None:
-            raise DataError(f"{self.path / MANIFEST} is gone; {self._remedy}")
+            raise DataError(f"{self.path / MANIFEST} is gone; run `{self._command}` again")
         return manifest
 
     def begin(self, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
@@ -274,16 +295,22 @@ class ShardFolder:
         write_text(self.path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         shutil.rmtree(self.path / _WORK)
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
+    def _read(self, path: Path, keys: Sequence[str]) -> dict[str, Any] | None:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read ({error}); {self._remedy}") from error
+            raise self.changed(path, f"cannot be read ({error})") from error
         form = content.get("format") if isinstance(content, dict) else None
         if form != self._form:
             raise DataError(f"{path} has format {form!r}, not {self._form!r}; {self._remedy}")
+        for key in keys:
+            if key not in content:
+                raise self.changed(path, f"lacks {key!r}")
+        for key in ("identity", "shards"):
+            if not isinstance(content.get(key, {}), dict):
+                raise self.changed(path, f"has no list of names under {key!r}")
         return dict(content)
 
 

@@ -97,6 +97,51 @@ def test_a_note_that_is_gone_is_not_written_as_nothing(folder):
     assert make(folder) == [RANGES[0].file]
 
 
+def edited(change):
+    def apply(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        change(content)
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (edited(lambda all_: all_["identity"].update(temperature=2)), "its own fingerprint"),
+        (edited(lambda all_: all_["shards"].popitem()), "does not match its own fingerprint"),
+        (edited(lambda all_: all_["shards"].update({"en-zh/a": None})), "says nothing of a shard"),
+        (edited(lambda all_: all_.pop("shards")), "lacks 'shards'"),
+        (edited(lambda all_: all_.pop("identity")), "lacks 'identity'"),
+        (edited(lambda all_: all_.pop("fingerprint")), "lacks 'fingerprint'"),
+        (edited(lambda all_: all_.update(shards=[])), "no list of names under 'shards'"),
+        (lambda path: path.write_text("{", encoding="utf-8"), "cannot be read"),
+    ],
+)
+def test_a_manifest_that_was_changed_is_refused(folder, change, reason):
+    make(folder)
+    change(folder.path / "MANIFEST.json")
+    with pytest.raises(
+        DataError,
+        match=rf"MANIFEST\.json .*{reason}.*restore it, or delete .*labels and run `python",
+    ):
+        folder.manifest()
+
+
+def test_a_damaged_shard_is_made_again_as_the_message_says(folder):
+    make(folder)
+    (folder.path / RANGES[1].file).unlink()
+    with pytest.raises(
+        DataError,
+        match=r"shard-00001\.bin is missing: .* run `python run\.py soft-labels` with this "
+        r"configuration again, it makes damaged shards anew and keeps the others",
+    ):
+        folder.check_sizes(folder.manifest())
+    assert make(folder) == [RANGES[1].file]
+    folder.check_sizes(folder.manifest())
+
+
 def test_a_damaged_note_is_one_shard_to_make_again(folder):
     def stopped(part):
         if part.number == 1:

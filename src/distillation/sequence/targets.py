@@ -78,7 +78,7 @@ def open_taught_corpus(config: Config, corpus: Corpus) -> Corpus:
             f"{path} is missing; run `python run.py soft-labels --decode` again, finished "
             "translations are kept"
         )
-    cache = TokenCache.open(path)
+    cache = TokenCache.open(path, command="python run.py soft-labels --decode")
     if cache.text_fingerprint != _fingerprint(config, manifest):
         raise DataError(
             f"{path} was made with another student.kd_reference_share or other directions; run "

@@ -64,6 +64,7 @@ def labels_folder(config: Config) -> ShardFolder:
         form=FORMAT,
         what="soft labels",
         command="python run.py soft-labels",
+        about=("fidelity",),
     )
 
 
