@@ -9,13 +9,10 @@ lock tells whether that process still lives, so that its successor may clean up.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
-import socket
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,13 +26,13 @@ from src.checkpoint.format import (
 )
 from src.checkpoint.manifest import MANIFEST_NAME, FileRecord, read_manifest
 from src.errors import CheckpointCorrupt, CheckpointError, CheckpointNotFound
+from src.folder_lock import FolderLock
 
 BEST = "best"
 FINAL = "final"
 
 _DELETING_SUFFIX = ".deleting"
 _ABANDONED_SUFFIX = ".abandoned"
-_LOCK_NAME = ".lock"
 _STEP_NAME = re.compile(r"checkpoint-(\d{8,})")
 _OWN_LEFTOVER = re.compile(
     rf"(?P<name>{_STEP_NAME.pattern}|{BEST}|{FINAL})"
@@ -65,7 +62,12 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._lock: int | None = None
+        self._lock = FolderLock(
+            root,
+            holds="checkpoints",
+            other="choose another output_dir",
+            error=CheckpointError,
+        )
 
     def __str__(self) -> str:
         return str(self.root)
@@ -144,44 +146,14 @@ class LocalStore:
     def claim(self) -> None:
         """Makes this process the only one that writes here, until it calls `release` or ends.
 
-        The lock is the kernel's: it goes with the process however that ends, and forked children
-        do not inherit it. On disks without locks two writers are not noticed.
-
         Raises:
             CheckpointError: If another process writes here, or the folder cannot be written.
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.root / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise CheckpointError(
-                f"{self.root} cannot hold checkpoints: {error.strerror}; choose another output_dir"
-            ) from error
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            owner = os.read(descriptor, 200).decode(errors="replace").strip()
-            os.close(descriptor)
-            raise CheckpointError(
-                f"{self.root} is being written by another run ({owner}); wait for it, stop it, "
-                "or choose another output_dir"
-            ) from error
-        except OSError as error:
-            logger.warning(
-                "%s has no locks (%s): two runs that write there would not notice each other",
-                self.root,
-                error.strerror,
-            )
-        self._lock = descriptor
-        with suppress(OSError):  # who holds the lock is a courtesy, a full disk may refuse it
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        self._lock.claim()
 
     def release(self) -> None:
         """Lets other processes write here again."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.release()
 
     def recover(self) -> None:
         """Finishes or removes what a dead process left; only for the process that has claimed."""

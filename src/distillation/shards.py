@@ -3,11 +3,11 @@
     MANIFEST.json                 written last: what was made from what, size and hash of each shard
     en-zh/shard-00000.bin  …      one file per 8,192 rows of a direction
     work/plan.json                while it is being made: the same identity
-    work/en-zh/shard-00000.json   size, SHA-256 and counts of a finished shard
+    work/en-zh/shard-00000.json   of a finished shard: identity, size, SHA-256 and counts
 
 A shard's bytes follow from identity and rows alone, so it does not matter which process makes it,
 or how often: ranks share the missing ones out, and whoever starts again makes what is missing or
-damaged. Every file is written whole or not at all.
+damaged. Every file is written whole or not at all, by one run at a time (`src.distillation.team`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.errors import EXIT_INTERRUPTED, DataError, LinguaBridgeError
+from src.distillation.team import Team
+from src.errors import DataError
 from src.files import replaced_when_done, write_text
 from src.schema import Config
 from src.tasks.progress import Progress
-from src.training.interrupt import StopRequest
 from src.training.parallel import Ranks
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,6 @@ MANIFEST = "MANIFEST.json"
 _WORK = "work"
 _PLAN = "plan.json"
 _READ_BYTES = 8 * 1024 * 1024
-
-
-class ShardsInterrupted(LinguaBridgeError):
-    """The work was asked to stop; finished shards are kept."""
-
-    exit_code = EXIT_INTERRUPTED
 
 
 def shard_file(direction: str, number: int) -> str:
@@ -92,26 +86,49 @@ class ShardFolder:
         path: The folder.
         form: Name and version of the format.
         what: What is in it, for people: "soft labels".
-        remedy: What makes it (again), for people.
+        command: What makes it (again), for people.
+        about: What is noted from the beginning, besides the identity.
     """
 
-    def __init__(self, path: Path, *, form: str, what: str, remedy: str) -> None:
+    def __init__(
+        self, path: Path, *, form: str, what: str, command: str, about: Sequence[str] = ()
+    ) -> None:
         self.path = path
         self._form = form
         self._what = what
-        self._remedy = remedy
+        self._command = command
+        self._noted = ("identity", *about)
+        self._remedy = (
+            f"run `{command}` with this configuration, and with another folder in "
+            "student.soft_labels if these are still needed, or else after deleting them"
+        )
 
     def manifest(self) -> dict[str, Any] | None:
         """The manifest of a whole folder; None where there is none.
 
         Raises:
-            DataError: If it cannot be read or is of another format.
+            DataError: If it cannot be read, is of another format, or not as it was written.
         """
-        return self._read(self.path / MANIFEST)
+        path = self.path / MANIFEST
+        found = self._read(path, (*self._noted, "fingerprint", "shards"))
+        if found is not None:
+            if None in found["shards"].values():  # as two runs at once once left it
+                raise self.changed(path, "says nothing of a shard")
+            if found["fingerprint"] != _digest([found["identity"], found["shards"]]):
+                raise self.changed(path, "does not match its own fingerprint")
+        return found
 
     def plan(self) -> dict[str, Any] | None:
         """What an unfinished folder was begun with; None where nothing was begun."""
-        return self._read(self.path / _WORK / _PLAN)
+        return self._read(self.path / _WORK / _PLAN, self._noted)
+
+    def begun(self) -> dict[str, Any] | None:
+        """What the folder's content is made from, whether it is whole or not."""
+        return self.manifest() or self.plan()
+
+    def team(self, ranks: Ranks) -> Team:
+        """The right to write here, for all ranks of one run; a context manager."""
+        return Team(self.path, what=self._what, ranks=ranks)
 
     def require(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         """Refuses content made from something else; keys that are not wanted do not count.
@@ -148,7 +165,17 @@ class ShardFolder:
 
     def damaged(self, path: Path, reason: str) -> DataError:
         """The error for a shard that cannot be used."""
-        return DataError(f"{path} {reason}: these {self._what} are damaged; {self._remedy}")
+        return DataError(
+            f"{path} {reason}: these {self._what} are damaged; run `{self._command}` with this "
+            "configuration again, it makes damaged shards anew and keeps the others"
+        )
+
+    def changed(self, path: Path, reason: str) -> DataError:
+        """The error for a manifest or plan that cannot be believed."""
+        return DataError(
+            f"{path} {reason}: it is not as it was written; restore it, or delete {path.parent} "
+            f"and run `{self._command}` with this configuration, which makes what is missing"
+        )
 
     def complete(
         self,
@@ -156,8 +183,8 @@ class ShardFolder:
         identity: Mapping[str, Any],
         about: Mapping[str, Any],
         ranges: Sequence[ShardRange],
-        open_maker: Callable[[StopRequest], Maker],
-        ranks: Ranks,
+        open_maker: Callable[[], Maker],
+        team: Team,
     ) -> dict[str, Any]:
         """Makes what is missing, on all ranks together, and writes the manifest.
 
@@ -166,8 +193,8 @@ class ShardFolder:
             about: More for the manifest.
             ranges: All shards.
             open_maker: Called when something is missing: loads the teacher. What it returns may
-                look at the stop request at any time and call `stop_if_asked`.
-            ranks: This process among its peers.
+                call `team.stop_if_asked` at any time.
+            team: Those who write here.
 
         Raises:
             ShardsInterrupted: When asked to stop.
@@ -175,23 +202,26 @@ class ShardFolder:
         head = {"format": self._form, "identity": dict(identity), **about}
         old = self.manifest()
         known = {} if old is None else dict(old["shards"])
-        if ranks.is_main and self.plan() is None:
+        if team.ranks.is_main and self.plan() is None:
             self.begin(identity, about)
-        missing = [part for part in ranges if not self._is_whole(part, known)]
-        ranks.barrier()
+        made_from = _digest(identity)
+        missing = []
+        for part in ranges:
+            team.stop_if_asked()
+            if not self._is_whole(part, made_from, known):
+                missing.append(part)
+        team.meet("compared")  # none is changed while another rank looks at it
         if missing:
-            own = missing[ranks.rank :: ranks.world_size]
-            with StopRequest() as stop:
-                logger.info("%s: %d of %d shards to make", self._what, len(missing), len(ranges))
-                progress = Progress(f"writing {self._what}", sum(len(part.rows) for part in own))
-                self._make(own, open_maker(stop) if own else None, progress, stop)
-        ranks.barrier()
-        if ranks.is_main:
+            own = missing[team.ranks.rank :: team.ranks.world_size]
+            logger.info("%s: %d of %d shards to make", self._what, len(missing), len(ranges))
+            self._make(own, made_from, open_maker, team)
+        team.meet("made")
+        if team.ranks.is_main:
             self._finish(head, ranges, known)
-        ranks.barrier()
+        team.meet("finished")
         manifest = self.manifest()
         if manifest is None:
-            raise DataError(f"{self.path / MANIFEST} is gone; {self._remedy}")
+            raise DataError(f"{self.path / MANIFEST} is gone; run `{self._command}` again")
         return manifest
 
     def begin(self, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
@@ -199,30 +229,21 @@ class ShardFolder:
         head = {"format": self._form, "identity": dict(identity), **about}
         write_text(self.path / _WORK / _PLAN, json.dumps(head, indent=1) + "\n")
 
-    def stop_if_asked(self, stop: StopRequest) -> None:
-        """Ends the work when a signal asked for it.
-
-        Raises:
-            ShardsInterrupted: Then.
-        """
-        if stop.reason:
-            raise ShardsInterrupted(
-                f"stopped by {stop.reason}; finished shards in {self.path} are kept. Run the same "
-                "command again to continue."
-            )
-
     def _make(
         self,
         parts: Sequence[ShardRange],
-        make: Maker | None,
-        progress: Progress,
-        stop: StopRequest,
+        made_from: str,
+        open_maker: Callable[[], Maker],
+        team: Team,
     ) -> None:
+        progress = Progress(f"writing {self._what}", sum(len(part.rows) for part in parts))
+        make = open_maker() if parts else None
         for part in parts:
-            self.stop_if_asked(stop)
+            team.stop_if_asked()
             if make is None:
                 raise ValueError("parts without a maker")
             made = make(part)
+            team.require_own()
             with replaced_when_done(self.path / part.file) as partial:
                 partial.write_bytes(made.content)
             facts = {
@@ -231,22 +252,27 @@ class ShardFolder:
                 "sha256": hashlib.sha256(made.content).hexdigest(),
                 **made.counts,
             }
-            write_text(self._note(part), json.dumps(facts) + "\n")
+            note = {"made_from": made_from, "facts": facts}
+            write_text(self._note(part), json.dumps(note) + "\n")
             progress.add(len(part.rows))
 
     def _note(self, part: ShardRange) -> Path:
         return (self.path / _WORK / part.file).with_suffix(".json")
 
-    def _facts(self, part: ShardRange, known: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _facts(
+        self, part: ShardRange, made_from: str, known: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
         """What is known of a finished shard; a note is newer than a manifest."""
-        note = self._note(part)
-        if note.is_file():
-            facts: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
-            return facts
-        return known.get(part.file)
+        try:
+            note = json.loads(self._note(part).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # none, or a damaged one, which counts for nothing
+            return known.get(part.file)
+        if not isinstance(note, dict) or note.get("made_from") != made_from:
+            return known.get(part.file)
+        return dict(note["facts"])
 
-    def _is_whole(self, part: ShardRange, known: Mapping[str, Any]) -> bool:
-        facts = self._facts(part, known)
+    def _is_whole(self, part: ShardRange, made_from: str, known: Mapping[str, Any]) -> bool:
+        facts = self._facts(part, made_from, known)
         path = self.path / part.file
         if facts is None or not path.is_file() or path.stat().st_size != facts["bytes"]:
             return False
@@ -255,23 +281,36 @@ class ShardFolder:
     def _finish(
         self, head: Mapping[str, Any], ranges: Sequence[ShardRange], known: Mapping[str, Any]
     ) -> None:
+        made_from = _digest(head["identity"])
+        made = {part.file: self._facts(part, made_from, known) for part in ranges}
+        lacking = [file for file, facts in made.items() if facts is None]
+        if lacking:
+            raise DataError(
+                f"{self.path / _WORK} says nothing of {lacking[0]} any more, which was just made; "
+                f"something else changes that folder: end it and run `{self._command}` again"
+            )
         # Directions that are not configured any more stay.
-        shards = {**known, **{part.file: self._facts(part, known) for part in ranges}}
-        digest = hashlib.sha256(json.dumps([head["identity"], shards]).encode()).hexdigest()
-        manifest = {**head, "fingerprint": digest, "shards": shards}
+        shards = {**known, **made}
+        manifest = {**head, "fingerprint": _digest([head["identity"], shards]), "shards": shards}
         write_text(self.path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         shutil.rmtree(self.path / _WORK)
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
+    def _read(self, path: Path, keys: Sequence[str]) -> dict[str, Any] | None:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read ({error}); {self._remedy}") from error
+            raise self.changed(path, f"cannot be read ({error})") from error
         form = content.get("format") if isinstance(content, dict) else None
         if form != self._form:
             raise DataError(f"{path} has format {form!r}, not {self._form!r}; {self._remedy}")
+        for key in keys:
+            if key not in content:
+                raise self.changed(path, f"lacks {key!r}")
+        for key in ("identity", "shards"):
+            if not isinstance(content.get(key, {}), dict):
+                raise self.changed(path, f"has no list of names under {key!r}")
         return dict(content)
 
 
@@ -288,6 +327,10 @@ def hash_files(paths: Sequence[Path]) -> str:
             while block := file.read(_READ_BYTES):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _short(value: object) -> str:

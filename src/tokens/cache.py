@@ -29,6 +29,7 @@ __all__ = ["TokenCache", "TokenSplit"]
 
 FORMAT = "linguabridge-tokens/2"
 MANIFEST = "MANIFEST.json"
+_PROCESS = "python run.py process"
 _HASH_BLOCK_BYTES = 1 << 20
 
 
@@ -51,23 +52,24 @@ class TokenCache:
     _records: Mapping[str, TokenRecords] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: Path, *, verify: bool = False) -> TokenCache:
+    def open(cls, folder: Path, *, verify: bool = False, command: str = _PROCESS) -> TokenCache:
         """Opens a cache; the time taken grows with the number of shards, not of pairs.
 
         Args:
             folder: Folder of the cache.
             verify: Also reads every byte and compares its SHA-256 with the manifest.
+            command: What makes it (again), for people.
 
         Raises:
             DataError: If there is no cache, or it is damaged or of a newer format.
         """
         if not folder.exists() and sibling(folder, "previous").exists():
             folder = sibling(folder, "previous")
-        manifest = _read_manifest(folder)
+        manifest = _read_manifest(folder, command)
         try:
             splits = {
                 name: tuple(
-                    _open_segment(folder, name, segment, verify=verify)
+                    _open_segment(folder, name, segment, verify=verify, command=command)
                     for segment in entry["segments"]
                 )
                 for name, entry in manifest["splits"].items()
@@ -82,7 +84,7 @@ class TokenCache:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{folder / MANIFEST} is not a manifest of a token cache "
-                f"({type(error).__name__}: {error}); run `python run.py process` again"
+                f"({type(error).__name__}: {error}); run `{command}` again"
             ) from error
 
     def require(
@@ -140,40 +142,38 @@ def sibling(folder: Path, state: str) -> Path:
 
 
 def _open_segment(
-    folder: Path, split: str, segment: Mapping[str, Any], *, verify: bool
+    folder: Path, split: str, segment: Mapping[str, Any], *, verify: bool, command: str
 ) -> SegmentShards:
     left, right = segment["languages"]
     languages = (str(left), str(right))
     for shard in segment["shards"]:
         for file, facts in shard["files"].items():
             path = segment_folder(folder, split, languages) / file
-            _check_file(path, facts, verify=verify)
+            _check_file(path, facts, verify=verify, command=command)
     return SegmentShards(languages, tuple(int(shard["pairs"]) for shard in segment["shards"]))
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def _read_manifest(folder: Path, command: str) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(
-            f"no token cache in {folder} ({MANIFEST} is missing); run `python run.py process` first"
+            f"no token cache in {folder} ({MANIFEST} is missing); run `{command}` first"
         ) from error
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); run `python run.py process` again"
-        ) from error
+        raise DataError(f"{path} cannot be read ({error}); run `{command}` again") from error
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
         raise DataError(
             f"{path} has format {found!r}, this version reads {FORMAT!r}; update this program or "
-            "run `python run.py process` again"
+            f"run `{command}` again"
         )
     return dict(manifest)
 
 
-def _check_file(path: Path, facts: Mapping[str, Any], *, verify: bool) -> None:
-    remedy = "the token cache is damaged; run `python run.py process` again"
+def _check_file(path: Path, facts: Mapping[str, Any], *, verify: bool, command: str) -> None:
+    remedy = f"the token cache is damaged; run `{command}` again"
     try:
         size = path.stat().st_size
         if size != facts["bytes"]:

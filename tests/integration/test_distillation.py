@@ -43,7 +43,7 @@ def files_of(folder):
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != ".lock"
     }
 
 
@@ -253,6 +253,16 @@ def test_torn_and_damaged_shards_are_named_and_made_again(lesson):
     assert "Traceback" not in result.stderr
     write_soft_labels(lesson.config(*CACHED))
     assert files_of(labels) == whole
+    manifest = labels / "MANIFEST.json"
+    document = json.loads(whole["MANIFEST.json"])
+    for key, value in (("vocab_size", 401), ("record_bytes", None)):
+        manifest.write_text(json.dumps({**document, key: value}), encoding="utf-8")
+        with pytest.raises(DataError, match=rf"has {key} {value}, not .*: it is not as it was"):
+            open_lesson(lesson.config(*CACHED))
+    del document["fidelity"]
+    manifest.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(DataError, match=r"lacks 'fidelity'.*: it is not as it was written"):
+        write_soft_labels(lesson.config(*CACHED))
 
 
 def test_teacher_that_does_not_fit_in_memory_is_refused(lesson, monkeypatch):
@@ -267,6 +277,11 @@ def test_translations_become_targets_alone_mixed_and_with_soft_labels(lesson):
         train_student(lesson.config(*keys))
     summary = write_translations(lesson.config(*keys))
     assert 0 < summary["translated"] <= summary["pairs"]
+    manifest = lesson.folder / "soft/taught/MANIFEST.json"
+    manifest.unlink()
+    with pytest.raises(DataError, match=r"taught .*; run `python run\.py soft-labels --decode` "):
+        open_lesson(lesson.config(*keys))
+    write_translations(lesson.config(*keys))
     alone = train_student(lesson.config(*keys))
     with pytest.raises(DataError, match=r"another student\.kd_reference_share"):
         train_student(lesson.config(*keys, "student.kd_reference_share=0.5"))

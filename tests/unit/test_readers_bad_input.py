@@ -54,9 +54,9 @@ def test_undecodable_moses_line_takes_its_partner_along(tmp_path: Path):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("absent.tsv", r"absent\.tsv: no such file; check data\.sources"),
+        ("absent.tsv", r"absent\.tsv: no such file; check the path"),
         ("", r": is a folder, not a file; name its files, e\.g\."),
-        ("*.tsv", r"\*\.tsv: matches no file; check data\.sources"),
+        ("*.tsv", r"\*\.tsv: matches no file; check the path"),
         ("a.src", r"a\.src: cannot tell its format from its name; set format to moses, tsv,"),
         ("{a,b}.src", r"b\.src: no such file"),
         ("pipe", r"pipe: is a pipe or device; write what it gives to a file first"),
@@ -109,7 +109,7 @@ def test_tilde_that_names_nobody_is_part_of_a_name(tmp_path: Path, monkeypatch):
     path = _write(tmp_path, "~backup.tsv", b"One\tyi\n")
     assert find_files(SourceConfig(path="~backup.tsv")) == [(Path(path.name),)]
     for absent in ("~nosuchuser/x.tsv", "~nosuchuser/x.{en,zh}"):
-        with pytest.raises(DataError, match="no such file; check data"):
+        with pytest.raises(DataError, match="no such file; check the path"):
             find_files(SourceConfig(path=absent))
 
 

@@ -204,7 +204,7 @@ def explained_read_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; check data.sources") from error
+        raise DataError(f"{path}: no such file; check the path") from error
     except PermissionError as error:
         raise DataError(f"{path}: no permission to read it; check its owner and mode") from error
     except _DAMAGE as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,7 @@ def translations_folder(config: Config) -> ShardFolder:
         output_root(config) / "translations",
         form=TRANSLATIONS_FORMAT,
         what="translations",
-        remedy="run `python run.py soft-labels --decode` with this configuration, and with another "
-        "folder in student.soft_labels if these are still needed, or else after deleting them",
+        command="python run.py soft-labels --decode",
     )
 
 
@@ -79,7 +78,7 @@ def open_taught_corpus(config: Config, corpus: Corpus) -> Corpus:
             f"{path} is missing; run `python run.py soft-labels --decode` again, finished "
             "translations are kept"
         )
-    cache = TokenCache.open(path)
+    cache = TokenCache.open(path, command="python run.py soft-labels --decode")
     if cache.text_fingerprint != _fingerprint(config, manifest):
         raise DataError(
             f"{path} was made with another student.kd_reference_share or other directions; run "
@@ -89,7 +88,12 @@ def open_taught_corpus(config: Config, corpus: Corpus) -> Corpus:
 
 
 def write_taught_corpus(
-    config: Config, corpus: Corpus, items: TeacherItems, manifest: Mapping[str, Any]
+    config: Config,
+    corpus: Corpus,
+    items: TeacherItems,
+    manifest: Mapping[str, Any],
+    *,
+    pause: Callable[[], None] = lambda: None,
 ) -> None:
     """Makes the token cache from finished translations, whole or not at all.
 
@@ -98,6 +102,7 @@ def write_taught_corpus(
         corpus: The references.
         items: The pairs that were translated.
         manifest: Of the translations.
+        pause: Called now and then; may raise to end the work.
     """
     path = output_root(config) / "taught"
     fingerprint = _fingerprint(config, manifest)
@@ -108,7 +113,7 @@ def write_taught_corpus(
     partial.mkdir(parents=True)
     split = corpus.cache.split("train")
     segments = [
-        _write_segment(config, partial, split, items, direction)
+        _write_segment(config, partial, split, items, direction, pause)
         for direction in config.data.language_pairs
     ]
     own = json.loads((corpus.cache.folder / MANIFEST).read_text(encoding="utf-8"))
@@ -131,7 +136,12 @@ def write_taught_corpus(
 
 
 def _write_segment(
-    config: Config, folder: Path, split: TokenSplit, items: TeacherItems, direction: str
+    config: Config,
+    folder: Path,
+    split: TokenSplit,
+    items: TeacherItems,
+    direction: str,
+    pause: Callable[[], None],
 ) -> dict[str, Any]:
     """All rows of a direction that take part; returns the segment's entry in the manifest."""
     source, target = split_direction(direction)
@@ -142,6 +152,7 @@ def _write_segment(
     for number, begin in enumerate(range(0, len(parts), _PARTS_PER_SHARD)):
         with ShardWriter(shard_stem(folder, "train", languages, number), languages) as writer:
             for part in parts[begin : begin + _PARTS_PER_SHARD]:
+                pause()
                 writer.append(*_sides(config, split, items, part))
             shards.append(writer.finish())
     return {

@@ -23,14 +23,14 @@ from src.distillation.sequence.targets import (
     translations_folder,
     write_taught_corpus,
 )
-from src.distillation.shards import MadeShard, Maker, ShardFolder, ShardRange
+from src.distillation.shards import MadeShard, Maker, ShardRange
 from src.distillation.teacher import Teacher, find_teacher
+from src.distillation.team import Team
 from src.evaluation.decode import translate_ids
 from src.languages import split_direction
 from src.schema import Config
 from src.tokens.prompts import build_prompt
 from src.training.corpus import Corpus, open_corpus
-from src.training.interrupt import StopRequest
 from src.training.parallel import join_ranks
 
 logger = logging.getLogger(__name__)
@@ -46,21 +46,22 @@ def write_translations(config: Config) -> dict[str, Any]:
     teacher = find_teacher(config, corpus.tokenizer)
     folder = translations_folder(config)
     identity = decode_identity(config, corpus, teacher_sha256=teacher.sha256)
-    begun = folder.manifest() or folder.plan()
-    if begun is not None:
-        folder.require(begun["identity"], identity)
     ranks = join_ranks()
-    items = TeacherItems(config, corpus)
-    manifest = folder.complete(
-        identity=identity,
-        about={},
-        ranges=items.ranges(),
-        open_maker=lambda stop: _maker(folder, config, corpus, teacher, items, stop),
-        ranks=ranks,
-    )
-    if ranks.is_main:
-        write_taught_corpus(config, corpus, items, manifest)
-    ranks.barrier()
+    with folder.team(ranks) as team:
+        begun = folder.begun()
+        if begun is not None:
+            folder.require(begun["identity"], identity)
+        items = TeacherItems(config, corpus)
+        manifest = folder.complete(
+            identity=identity,
+            about={},
+            ranges=items.ranges(),
+            open_maker=lambda: _maker(config, corpus, teacher, items, team),
+            team=team,
+        )
+        if ranks.is_main:
+            write_taught_corpus(config, corpus, items, manifest, pause=team.stop_if_asked)
+        team.meet("taught")
     shards = manifest["shards"].values()
     summary = {
         "folder": str(folder.path),
@@ -82,12 +83,7 @@ def write_translations(config: Config) -> dict[str, Any]:
 
 
 def _maker(
-    folder: ShardFolder,
-    config: Config,
-    corpus: Corpus,
-    teacher: Teacher,
-    items: TeacherItems,
-    stop: StopRequest,
+    config: Config, corpus: Corpus, teacher: Teacher, items: TeacherItems, team: Team
 ) -> Maker:
     """What translates the shards; loads the teacher."""
     model = teacher.load()
@@ -108,7 +104,7 @@ def _maker(
             batch_size=evaluation.batch_size,
             vocab_size=corpus.tokenizer.vocab_size,
             beam_size=section.kd_beam_size,
-            progress=lambda _: folder.stop_if_asked(stop),
+            progress=lambda _: team.stop_if_asked(),
         )
         kept = [ids if len(ids) < evaluation.max_new_tokens else [] for ids in found]
         return _shard(part, rows.tolist(), kept)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.distillation.items import identity_of
-from src.distillation.shards import ShardFolder, shard_file
+from src.distillation.shards import MANIFEST, ShardFolder, shard_file
 from src.distillation.soft_labels.layout import RecordLayout
 from src.distillation.soft_labels.write import labels_folder, layout_of
 from src.distillation.teacher import teacher_folder, teacher_sha256
@@ -107,11 +107,14 @@ class SoftLabels:
         direction, all_rows = self._directions[way]
         path = self._folder.path / shard_file(direction, number)
         rows = len(all_rows[number * self._shard_rows : (number + 1) * self._shard_rows])
+        table_bytes = 4 * (2 * rows + 1)
         try:
             content = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
         except (OSError, ValueError) as error:
             raise self._folder.damaged(path, f"cannot be read ({error})") from error
-        numbers = content[: 4 * (2 * rows + 1)].view("<u4")
+        if content.nbytes < table_bytes:
+            raise self._folder.damaged(path, f"has {content.nbytes} bytes, too few for its rows")
+        numbers = content[:table_bytes].view("<u4")
         found = numbers[: rows + 1], numbers[rows + 1 :], content[numbers.nbytes :].data
         self._shards[way, number] = found
         return found
@@ -147,7 +150,13 @@ def open_soft_labels(config: Config, corpus: Corpus) -> SoftLabels:
                 f"the soft labels in {folder.path} lack {name}; run `python run.py soft-labels` "
                 "with this configuration, it adds what is missing"
             )
-    layout = layout_of(identity, manifest["vocab_size"])
+    layout = layout_of(identity, corpus.tokenizer.vocab_size)
+    # Not part of the fingerprint: they follow from the identity.
+    for key, value in (("vocab_size", layout.vocab_size), ("record_bytes", layout.record_bytes)):
+        if manifest.get(key) != value:
+            raise folder.changed(
+                folder.path / MANIFEST, f"has {key} {manifest.get(key)!r}, not {value}"
+            )
     logger.info(
         "soft labels: %s, %d bytes per target token, temperature %g",
         layout.method,

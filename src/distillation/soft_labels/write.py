@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ from src.distillation.soft_labels.layout import METHODS, RecordLayout
 from src.distillation.soft_labels.picture import draw_starts, take_picture
 from src.distillation.soft_labels.stand_ins import stand_ins
 from src.distillation.teacher import Teacher, find_teacher
+from src.distillation.team import Team
 from src.distillation.vocabulary import with_columns
 from src.errors import ConfigError, DataError, ModelError
 from src.models.factory import Model
@@ -43,7 +44,6 @@ from src.tokens.columns import IntArray
 from src.tokens.order import derive_key
 from src.tokens.stream import evaluation_batches
 from src.training.corpus import Corpus
-from src.training.interrupt import StopRequest
 from src.training.losses import Projection, chunks
 from src.training.objective import projection_of, target_hidden
 from src.training.parallel import Ranks, join_ranks
@@ -63,8 +63,8 @@ def labels_folder(config: Config) -> ShardFolder:
         output_root(config) / "labels",
         form=FORMAT,
         what="soft labels",
-        remedy="run `python run.py soft-labels` with this configuration, and with another folder "
-        "in student.soft_labels if these are still needed, or else after deleting them",
+        command="python run.py soft-labels",
+        about=("fidelity",),
     )
 
 
@@ -78,45 +78,47 @@ def write_soft_labels(config: Config, *, report_only: bool = False) -> dict[str,
     Raises:
         LinguaBridgeError: One sentence about what is missing or went wrong.
     """
-    section = config.student
-    corpus = training_corpus(config)
-    require_top_k(section, corpus.tokenizer.vocab_size)
-    teacher = find_teacher(config, corpus.tokenizer)
+    study = _Study.of(config)
+    ranks = join_ranks()
+    if report_only:
+        return {"fidelity": as_mapping(study.measure())}
     folder = labels_folder(config)
-    settings = {
-        **identity_of(config, corpus, teacher_sha256=teacher.sha256),
+    with folder.team(ranks) as team:
+        begun = _begin(folder, study, team)
+        layout = layout_of(begun["identity"], study.corpus.tokenizer.vocab_size)
+        items = TeacherItems(config, study.corpus)
+        manifest = folder.complete(
+            identity=begun["identity"],
+            about={
+                "record_bytes": layout.record_bytes,
+                "vocab_size": layout.vocab_size,
+                "fidelity": begun["fidelity"],
+            },
+            ranges=items.ranges(),
+            open_maker=lambda: _maker(study, items, layout, team),
+            team=team,
+        )
+    return _summary(folder, manifest, ranks)
+
+
+def _begin(folder: ShardFolder, study: _Study, team: Team) -> dict[str, Any]:
+    """What the labels are made from, and their fidelity: as begun, or decided now."""
+    section = study.config.student
+    settings: dict[str, object] = {
+        **identity_of(study.config, study.corpus, teacher_sha256=study.teacher.sha256),
         "temperature": section.temperature,
         "top_k": section.kd_top_k,
     }
     if section.kd_method != "auto":
         settings["method"] = section.kd_method
-    begun = folder.manifest() or folder.plan()
-    if begun is not None and not report_only:
-        folder.require(begun["identity"], settings)
-    ranks = join_ranks()
-    study = _Study(config, corpus, teacher)
-    if report_only:
-        return {"fidelity": as_mapping(study.measure())}
-    if begun is None and ranks.is_main:
-        folder.begin(*_decide(section, settings, study.measure()))
-    ranks.barrier()  # what the main rank has decided holds for all
-    begun = folder.manifest() or folder.plan()
+    if team.ranks.is_main and folder.begun() is None:
+        folder.begin(*_decide(section, settings, study.measure(team.stop_if_asked)))
+    team.meet("begun")  # what the main rank has decided holds for all
+    begun = folder.begun()
     if begun is None:
         raise DataError(f"nothing was begun in {folder.path}; run the same command again")
-    layout = layout_of(begun["identity"], corpus.tokenizer.vocab_size)
-    items = TeacherItems(config, corpus)
-    manifest = folder.complete(
-        identity=begun["identity"],
-        about={
-            "record_bytes": layout.record_bytes,
-            "vocab_size": layout.vocab_size,
-            "fidelity": begun["fidelity"],
-        },
-        ranges=items.ranges(),
-        open_maker=lambda stop: _maker(folder, study, items, layout, stop),
-        ranks=ranks,
-    )
-    return _summary(folder, manifest, ranks)
+    folder.require(begun["identity"], settings)
+    return begun
 
 
 def require_top_k(section: StudentConfig, vocab_size: int) -> None:
@@ -146,6 +148,17 @@ class _Study:
     teacher: Teacher
     _model: Model | None = None
 
+    @classmethod
+    def of(cls, config: Config) -> _Study:
+        """Opens and checks what is there.
+
+        Raises:
+            LinguaBridgeError: One sentence about what is missing or does not fit.
+        """
+        corpus = training_corpus(config)
+        require_top_k(config.student, corpus.tokenizer.vocab_size)
+        return cls(config, corpus, find_teacher(config, corpus.tokenizer))
+
     def model(self) -> Model:
         """The teacher."""
         if self._model is None:
@@ -153,8 +166,12 @@ class _Study:
         return self._model
 
     @paddle.no_grad()
-    def measure(self) -> list[Fidelity]:
-        """The fidelity of every method on a sample of the train split; says it, too."""
+    def measure(self, pause: Callable[[], None] = lambda: None) -> list[Fidelity]:
+        """The fidelity of every method on a sample of the train split; says it, too.
+
+        Args:
+            pause: Called now and then; may raise to end the work.
+        """
         section = self.config.student
         batches = evaluation_batches(
             self.corpus.cache.split("train"),
@@ -166,7 +183,11 @@ class _Study:
             max_pairs=_SAMPLE_PAIRS,
         )
         model = self.model()
-        hidden = paddle.concat([target_hidden(model, to_tensors(batch)) for batch in batches])
+        parts = []
+        for batch in batches:
+            pause()
+            parts.append(target_hidden(model, to_tensors(batch)))
+        hidden = paddle.concat(parts)
         chosen = np.random.default_rng(0).permutation(hidden.shape[0])[:_SAMPLE_TOKENS]
         hidden = paddle.gather(hidden, paddle.to_tensor(chosen))
         if not bool(paddle.isfinite(hidden.astype("float32").sum())):
@@ -178,12 +199,12 @@ class _Study:
         projection, temperature = projection_of(model), section.temperature
         alpha = schedule_of(section).alpha
         layouts = [RecordLayout(method, section.kd_top_k, vocab_size) for method in METHODS]
-        found = [
-            item
-            for learner in stand_ins(
-                hidden, projection, vocab_size=vocab_size, temperature=temperature
-            )
-            for item in measure_fidelity(
+        found: list[Fidelity] = []
+        for learner in stand_ins(
+            hidden, projection, vocab_size=vocab_size, temperature=temperature
+        ):
+            pause()
+            found += measure_fidelity(
                 hidden,
                 projection,
                 layouts,
@@ -191,7 +212,6 @@ class _Study:
                 alpha=max(alpha.first, alpha.last),
                 learner=learner,
             )
-        ]
         for line in report_lines(found, temperature=temperature, tokens=len(chosen)):
             logger.info("%s", line)
         return found
@@ -243,13 +263,7 @@ def judge_fidelity(section: StudentConfig, chosen: Sequence[Fidelity]) -> None:
         logger.warning("%s; for more, %s", seen, remedy)
 
 
-def _maker(
-    folder: ShardFolder,
-    study: _Study,
-    items: TeacherItems,
-    layout: RecordLayout,
-    stop: StopRequest,
-) -> Maker:
+def _maker(study: _Study, items: TeacherItems, layout: RecordLayout, team: Team) -> Maker:
     """What computes the shards; loads the teacher."""
     model = study.model()
     projection = projection_of(model)
@@ -264,7 +278,7 @@ def _maker(
         starts = draw_starts(rows, counts, key=derive_key("soft labels", part.direction))
         records = np.zeros([int(counts.sum()), layout.record_bytes], np.uint8)
         for places, micro_batch in items.micro_batches(located):
-            folder.stop_if_asked(stop)
+            team.stop_if_asked()
             hidden = target_hidden(model, to_tensors(micro_batch))
             where = np.concatenate([np.arange(begins[i], begins[i] + counts[i]) for i in places])
             for piece in chunks(hidden.shape[0], projection.vocab_size):
