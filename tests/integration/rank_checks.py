@@ -20,6 +20,8 @@ from src.distillation.online import LiveTerm
 from src.distillation.soft_labels.layout import METHODS, RecordLayout
 from src.distillation.soft_labels.picture import take_picture
 from src.distillation.stored import StoredTerm
+from src.errors import EXIT_DONE
+from src.launch import leave
 from src.models.factory import Model, build_model, hidden_states, output_projection
 from src.models.layout import named_weights
 from src.models.split import find_split, vocabulary_group
@@ -187,3 +189,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave(EXIT_DONE)  # as recipes do: else a rank whose peer has gone is aborted now and then
