@@ -264,14 +264,18 @@ class DataProcessor:
             logger.info("%s is up to date, nothing to do", self._folder.path)
             return
         report.token_lengths = self._token_lengths(self._load_tokenizer())
-        report.warnings = find_warnings(report)
-        self._folder.finish(report, config_to_yaml(self._config), fingerprint)
-        for warning in report.warnings:
-            logger.warning("%s", warning)
+        self._write_report(report, fingerprint)
         logger.info(
             "%s is up to date; its report and config.yaml now tell of the changed settings",
             self._folder.path,
         )
+
+    def _write_report(self, report: Report, fingerprint: str) -> None:
+        """Writes report and configuration, and says what the report warns of."""
+        report.warnings = find_warnings(report)
+        self._folder.finish(report, config_to_yaml(self._config), fingerprint)
+        for warning in report.warnings:
+            logger.warning("%s", warning)
 
     def _has_same_settings(self) -> bool:
         """Whether config.yaml holds this configuration, however the work is spread."""
@@ -289,10 +293,7 @@ class DataProcessor:
         report.seconds = self._phases.seconds
         report.pairs_per_second = report.rows_in / report.seconds
         report.peak_rss_bytes = max(self._engine.peak.bytes, peak_memory_bytes())
-        report.warnings = find_warnings(report)
-        self._folder.finish(report, config_to_yaml(self._config), fingerprint)
-        for warning in report.warnings:
-            logger.warning("%s", warning)
+        self._write_report(report, fingerprint)
         logger.info(
             "kept %s of %s pairs (%s train) in %s, %s pairs/s; see %s",
             f"{report.kept:,}",

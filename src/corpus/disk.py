@@ -1,4 +1,4 @@
-"""What a full disk means to the person at the terminal."""
+"""What a full or a damaged disk means to the person at the terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pyarrow as pa
 
 from src.errors import DataError
 from src.units import format_bytes
@@ -49,3 +51,20 @@ def explained_disk_errors(path: Path, needed_bytes: float) -> Iterator[None]:
                 "disk, then run again: finished work is kept"
             ) from error
         raise
+
+
+@contextmanager
+def explained_damage(finding: str, remedy: str) -> Iterator[None]:
+    """Turns the failure of reading what this stage wrote into one sentence.
+
+    Args:
+        finding: What it means, with the path.
+        remedy: What to do.
+
+    Raises:
+        DataError: If what is read inside the block is damaged.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{finding} ({str(error).splitlines()[0]}); {remedy}") from error

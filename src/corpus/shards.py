@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from src.errors import DataError
+from src.corpus.disk import explained_damage
 from src.files import flush_to_disk
 
 _READ_BLOCK_BYTES = 1 << 20
@@ -94,15 +94,8 @@ def _texts(column: pa.Array) -> list[str]:
     return texts
 
 
-@contextmanager
-def _explained_damage(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); make it again with "
-            "`python run.py process`"
-        ) from error
+def _explained_damage(path: Path) -> AbstractContextManager[None]:
+    return explained_damage(f"{path}: cannot be read", "make it again with `python run.py process`")
 
 
 def count_pairs(folder: Path, split: str) -> int:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -24,10 +23,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from src.corpus.arrays import write_array
+from src.corpus.disk import explained_damage
 from src.corpus.keys import KEYS
 from src.corpus.readers import BadRow
 from src.corpus.texts import Texts
-from src.errors import DataError
 
 LEFT, RIGHT = "left", "right"
 _ROWS, _KEYS, _UNREADABLE, _COUNTS = "rows.arrow", "keys.npy", "unreadable.parquet", "unit.json"
@@ -161,7 +160,10 @@ def read_blocks_of(
     path = folder / _ROWS
     if not path.is_file():  # no row was readable
         return
-    with _explained_damage(folder), pa.memory_map(str(path)) as file:
+    damage = explained_damage(
+        f"{folder} is a damaged work unit", "remove it and run `python run.py process` again"
+    )
+    with damage, pa.memory_map(str(path)) as file:
         names = pa.ipc.open_file(file).schema.names
         options = pa.ipc.IpcReadOptions(
             included_fields=sorted(names.index(name) for name in columns), use_threads=False
@@ -169,17 +171,6 @@ def read_blocks_of(
         reader = pa.ipc.open_file(file, options=options)
         for number in range(reader.num_record_batches) if blocks is None else blocks:
             yield reader.get_batch(number)
-
-
-@contextmanager
-def _explained_damage(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{folder} is a damaged work unit ({str(error).splitlines()[0]}); remove it and run "
-            "`python run.py process` again"
-        ) from error
 
 
 def read_unreadable(folder: Path) -> pa.Table:

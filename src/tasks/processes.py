@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from src.errors import WorkerLost
@@ -27,8 +26,8 @@ from src.host_memory import (
     release_freed_memory,
     resident_memory_bytes,
 )
+from src.launch import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 

@@ -36,6 +36,7 @@ from src.tokens.tokenizer import Tokenizer
 from src.training.optim import optimizer_tensors
 from src.training.parallel import Ranks
 from src.training.run_folder import RunFolder
+from src.training.run_settings import CONFIG_COPY
 from src.training.snapshot import Snapshot
 from src.training.state import TrainingState
 from src.training.trainable import Trainable
@@ -84,7 +85,7 @@ class Checkpoints:
         self._documents = {
             **_tokenizer_documents(tokenizer),
             CONFIG_FILE: _model_document(config, section, trained.model, tokenizer),
-            "config.yaml": config_to_yaml(config),
+            CONFIG_COPY: config_to_yaml(config),
         }
         if section.lora is not None:
             self._weights_file = ADAPTER_FILE
