@@ -300,6 +300,10 @@ class ShardFolder:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+        except NotADirectoryError:
+            raise DataError(
+                f"{self.path} lies below a file, not in a folder; name another student.soft_labels"
+            ) from None
         except (OSError, ValueError) as error:
             raise self.changed(path, f"cannot be read ({error})") from error
         form = content.get("format") if isinstance(content, dict) else None

@@ -154,3 +154,10 @@ def test_a_damaged_note_is_one_shard_to_make_again(folder):
     assert set(json.loads(note.read_text())["facts"]) == {"rows", "bytes", "sha256", "pairs"}
     note.write_text("{", encoding="utf-8")
     assert make(folder) == [part.file for part in RANGES]
+
+
+def test_a_folder_below_a_file_is_named(tmp_path):
+    (tmp_path / "labels").write_text("", encoding="utf-8")
+    below = ShardFolder(tmp_path / "labels" / "more", form="test/1", what="labels", command="make")
+    with pytest.raises(DataError, match=r"more lies below a file.*another student\.soft_labels"):
+        below.manifest()
