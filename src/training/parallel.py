@@ -15,16 +15,22 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import paddle
 from paddle import Tensor, distributed
+from paddle.base import core
 from paddle.distributed.communication.group import Group
 
 from src.models.split import join_groups
+
+_LOOK_SECONDS = 0.1
+_meetings = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,20 @@ class Ranks:
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Waits until every rank is here."""
-        if self.world_size > 1:
-            distributed.barrier()
+        """Waits until every rank is here, however long that takes.
+
+        A collective gives up on a rank that comes half a minute (gloo) or half an hour (NCCL) after
+        another. So ranks come here first wherever one of them may have been busy alone: with
+        checking, downloading, merging or writing what is large. They count each other in the store
+        through which they have found each other.
+        """
+        if self.world_size == 1:
+            return
+        store, place = core.create_or_get_global_tcp_store(), f"meeting-{next(_meetings)}"
+        here = store.add(place, 1)
+        while here < self.world_size:
+            time.sleep(_LOOK_SECONDS)
+            here = store.add(place, 0)
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """The sum of each value over all ranks; exact for the same number of ranks."""

@@ -86,6 +86,7 @@ class RunFolder:
         if self._ranks.is_main:
             found = self.manager.find_resume(self._setting, self._why_foreign)
             path = str(found.path) if found else ""
+        self._ranks.barrier()
         path = self._ranks.share_text(path)
         return Path(path) if path else None
 

@@ -133,6 +133,7 @@ class Checkpoints:
             optimizer = self._trained.gather_optimizer()
             if self._ranks.is_main:
                 self._write(state, weights, optimizer, blocking=blocking)
+            self._ranks.barrier()  # the save before may have kept the main rank
             self._saved_step = state.step
         return self._folder.path / step_name(state.step)
 
@@ -152,6 +153,7 @@ class Checkpoints:
             found = self._find_good(state, without=state.health.rolled_back_to)
             found = found or self._find_good(state, without=())
             path = str(found or "")
+        self._ranks.barrier()
         path = self._ranks.share_text(path)
         return self.restore(Path(path)) if path else None
 
@@ -175,6 +177,7 @@ class Checkpoints:
             weights = merge_adapter(base, weights, scaling=lora.alpha / lora.r)
         self.save(state)
         self._manager.wait()
+        self._ranks.barrier()
         has_failed = any(failure.step == state.step for failure in self._manager.failures)
         if self._ranks.from_main(float(has_failed)):
             self.save(state, blocking=True)
@@ -183,7 +186,9 @@ class Checkpoints:
                 self._manager.save_final(state.step)
             else:
                 self._write_merged({WEIGHTS_FILE: weights, **files}, state)
-        return self._ranks.share_text(weights_sha256(weights) if self._ranks.is_main else "")
+        digest = weights_sha256(weights) if self._ranks.is_main else ""
+        self._ranks.barrier()
+        return self._ranks.share_text(digest)
 
     def _write(
         self,

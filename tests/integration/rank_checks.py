@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ SIZES = ArchitectureConfig(
 )
 UNTIED = SIZES.model_copy(update={"tie_word_embeddings": False})
 IDS = np.array([[3, 9, 4, 1, 30, 59], [7, 7, 2, 0, 0, 0]], dtype=np.int64)
+LATE_SECONDS = 33  # more than the 30 after which gloo gives up
 MICRO_BATCH = {
     "input_ids": IDS,
     "target_positions": np.array([1, 2, 3, 6, 7]),
@@ -173,9 +175,18 @@ def distance(found: Array, expected: Array) -> float:
     return float(abs(found - expected).max() / abs(expected).max())
 
 
+def check_patience(ranks: Ranks) -> float:
+    """Seconds for which this rank has waited for one that came late."""
+    if ranks.rank == 1:
+        time.sleep(LATE_SECONDS)
+    begin = time.monotonic()
+    ranks.barrier()
+    return time.monotonic() - begin
+
+
 def main() -> None:
     ranks = join_ranks()
-    found: dict[str, Any] = {"visiting": check_visiting(ranks)}
+    found: dict[str, Any] = {"waited": check_patience(ranks), "visiting": check_visiting(ranks)}
     split = form_replicas(ranks, tensor_parallel=2)
     found["replicas"] = [split.replica, split.replicas, split.sum_replicas([2.0])]
     found["tied"] = check_split_model(SIZES, VOCABULARY)

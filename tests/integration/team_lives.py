@@ -23,7 +23,7 @@ RANGES = [
 
 
 def refuse_barrier(_: Ranks) -> NoReturn:
-    raise AssertionError("a barrier gives up on a rank that comes half a minute later")
+    raise AssertionError("who waits at a barrier does not hear that a peer has ended")
 
 
 def work(path: Path, mode: str) -> None:

@@ -44,6 +44,11 @@ def test_with_sharding_3_ranks_share_the_weights_out_and_a_few_layers_visit(foun
         assert each["at_the_end"] == each["between"]
 
 
+def test_ranks_wait_for_one_that_was_busy_alone_longer_than_a_collective_would(found):
+    assert found[0]["waited"] > 30
+    assert found[1]["waited"] < 5
+
+
 def test_ranks_of_one_replica_count_once(found):
     assert [each["replicas"] for each in found] == [[0, 1, [2.0]], [0, 1, [2.0]]]
 
