@@ -5,10 +5,11 @@
 Every arm is the same student from scratch with the same pairs, order, steps and learning rates,
 trained by `run.py student` and scored by `run.py evaluate` on the dev split: alone (the baseline),
 online, cached, sequence, with several seeds; cached with fewer and more entries, and with
---ablation other temperatures, alphas and ways of storing, with one. Reported are the loss on the
-references (nats per target token, measured at temperature 1 whatever the arm trained at), chrF and
-BLEU: means over seeds with 95 % intervals (Student's t), and the same for the differences to
-`alone` and to online at the same temperature. Steps are equal, compute is not: hence CPU seconds.
+--ablation other temperatures, alphas and ways of storing, with one, unless --arms names them.
+Reported are the loss on the references (nats per target token, measured at temperature 1 whatever
+the arm trained at), chrF and BLEU: means over seeds with 95 % intervals (Student's t), and the same
+for the differences to `alone` and to online at the same temperature. Steps are equal, compute is
+not: hence CPU seconds.
 
 `demo` takes the demo's corpus and teacher (`make demo` first); with --pairs the students see that
 many of its pairs. `real` processes 100,000 pairs of the folder that LINGUABRIDGE_SHARED_DATA names
@@ -22,7 +23,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, choices=range(1, 10))
     parser.add_argument("--steps", type=int, help="of every student")
     parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--arms", nargs="*", help="only these")
+    parser.add_argument("--arms", nargs="*", help="only these, with every seed")
     parser.add_argument("--ablation", action="store_true")
     parser.add_argument("--report", action="store_true", help="runs nothing")
     parser.add_argument("--store", action="store_true", help="write benchmarks/results")
@@ -178,8 +179,9 @@ def main() -> None:
         arms = arms_of(options.temperature)
         if options.ablation:
             arms += ablations_of(options.temperature)
-        chosen = [arm for arm in arms if not options.arms or arm.name in options.arms]
-        benchmark.work(chosen, options.seeds)
+        if options.arms:
+            arms = [replace(arm, is_main=True) for arm in arms if arm.name in options.arms]
+        benchmark.work(arms, options.seeds)
     summary = show(runs.records())
     if options.store:
         store_result(
