@@ -29,7 +29,7 @@ from paddle.distributed.communication.group import Group
 
 from src.models.split import join_groups
 
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.05
 _meetings = itertools.count()
 
 
@@ -87,6 +87,8 @@ class Ranks:
         while here < self.world_size:
             time.sleep(_LOOK_SECONDS)
             here = store.add(place, 0)
+        # The store is gone when the main rank leaves, so it must not before all have looked.
+        distributed.barrier()
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """The sum of each value over all ranks; exact for the same number of ranks."""
