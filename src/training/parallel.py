@@ -27,8 +27,11 @@ from paddle import Tensor, distributed
 from paddle.base import core
 from paddle.distributed.communication.group import Group
 
+from src.errors import LinguaBridgeError
 from src.models.split import join_groups
+from src.units import format_seconds
 
+PATIENCE_SECONDS = 2 * 3600.0
 _LOOK_SECONDS = 0.05
 _meetings = itertools.count()
 
@@ -72,21 +75,24 @@ class Ranks:
         """Whether this rank writes what is shared."""
         return self.rank == 0
 
-    def barrier(self) -> None:
-        """Waits until every rank is here, however long that takes.
+    def barrier(self, *, patience: float = PATIENCE_SECONDS) -> None:
+        """Waits until every rank is here, as long as honest work may take.
 
         A collective gives up on a rank that comes half a minute (gloo) or half an hour (NCCL) after
         another. So ranks come here first wherever one of them may have been busy alone: with
         checking, downloading, merging or writing what is large. They count each other in the store
         through which they have found each other.
+
+        Args:
+            patience: Seconds after which the others are believed lost, as on a machine that was
+                taken away; their own launcher tells of those that die on this one.
+
+        Raises:
+            LinguaBridgeError: If others do not come.
         """
         if self.world_size == 1:
             return
-        store, place = core.create_or_get_global_tcp_store(), f"meeting-{next(_meetings)}"
-        here = store.add(place, 1)
-        while here < self.world_size:
-            time.sleep(_LOOK_SECONDS)
-            here = store.add(place, 0)
+        _meet(self.world_size, patience)
         # The store is gone when the main rank leaves, so it must not before all have looked.
         distributed.barrier()
 
@@ -143,6 +149,27 @@ class Ranks:
             source = self.rank % self.tensor_parallel
             for tensor in tensors:
                 distributed.broadcast(tensor, src=source, group=self.peers)
+
+
+def _meet(count: int, patience: float) -> None:
+    """Returns when so many ranks have called it as often as this one."""
+    place = f"meeting-{next(_meetings)}"
+    deadline = time.monotonic() + patience
+    try:
+        store = core.create_or_get_global_tcp_store()
+        here = store.add(place, 1)
+        while here < count and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+            here = store.add(place, 0)
+    except (ValueError, RuntimeError, OSError) as error:  # Paddle has all three for a lost peer
+        raise LinguaBridgeError(
+            "the main rank ended while this one waited for it; see the log of rank 0"
+        ) from error
+    if here < count:
+        raise LinguaBridgeError(
+            f"{count - here} of {count} ranks did not come within {format_seconds(patience)}; "
+            "see their logs, and start again: training goes on from the last checkpoint"
+        )
 
 
 ALONE = Ranks(rank=0, world_size=1)

@@ -21,7 +21,7 @@ from src.distillation.online import LiveTerm
 from src.distillation.soft_labels.layout import METHODS, RecordLayout
 from src.distillation.soft_labels.picture import take_picture
 from src.distillation.stored import StoredTerm
-from src.errors import EXIT_DONE
+from src.errors import EXIT_DONE, LinguaBridgeError
 from src.launch import leave
 from src.models.factory import Model, build_model, hidden_states, output_projection
 from src.models.layout import named_weights
@@ -184,6 +184,17 @@ def check_patience(ranks: Ranks) -> float:
     return time.monotonic() - begin
 
 
+def check_lost(ranks: Ranks) -> str:
+    """What this rank says of one that does not come, as the other hears nothing."""
+    if not ranks.is_main:
+        return ""
+    try:
+        ranks.barrier(patience=0.5)
+    except LinguaBridgeError as error:
+        return str(error)
+    return ""
+
+
 def main() -> None:
     ranks = join_ranks()
     found: dict[str, Any] = {"waited": check_patience(ranks), "visiting": check_visiting(ranks)}
@@ -195,6 +206,7 @@ def main() -> None:
     for kind in ("live", *METHODS):
         found[f"loss_rows_{kind}"] = check_split_loss(kind, is_rows=True)
         found[f"loss_columns_{kind}"] = check_split_loss(kind, is_rows=False)
+    found["lost"] = check_lost(ranks)
     Path(f"{sys.argv[1]}.{ranks.rank}").write_text(json.dumps(found), encoding="utf-8")
 
 

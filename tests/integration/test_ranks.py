@@ -49,6 +49,10 @@ def test_ranks_wait_for_one_that_was_busy_alone_longer_than_a_collective_would(f
     assert found[1]["waited"] < 5
 
 
+def test_a_rank_that_never_comes_is_named_lost_in_the_end(found):
+    assert found[0]["lost"].startswith("1 of 2 ranks did not come within 0.5 s; ")
+
+
 def test_ranks_of_one_replica_count_once(found):
     assert [each["replicas"] for each in found] == [[0, 1, [2.0]], [0, 1, [2.0]]]
 
