@@ -16,7 +16,7 @@ class SourceConfig(Section):
     path: str
     """File, glob or URL (`s3://`, `oss://`, `https://` … through fsspec), plain or
     .gz/.bz2/.xz/.zst. `corpus/train.{en,zh}` names a pair of Moses files (one sentence a line);
-    anything else holds both languages."""
+    anything else holds both languages. A web server's password belongs into `~/.netrc`."""
     name: str | None = None
     """Name in reports and in the `source` column. null: the file name without its suffixes."""
     format: Literal["moses", "tsv", "csv", "jsonl", "parquet", "tmx", "po"] | None = None
@@ -27,6 +27,18 @@ class SourceConfig(Section):
     weight: float = Field(default=1.0, gt=0)
     """How eagerly its pairs are sampled: under `random` a pair of weight 2 is twice as likely to be
     chosen, under `diverse` what it adds counts double; `quality_filtered` knows scores only."""
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, value: str) -> str:
+        login, at, _ = value.partition("://")[2].partition("/")[0].rpartition("@")
+        if at and ":" in login:
+            raise ValueError(
+                "holds a password, which every checkpoint would carry along; write `machine HOST "
+                "login USER password PASSWORD` into ~/.netrc (for s3 and oss set the variables "
+                "that their programs read) and take user and password out of the URL"
+            )
+        return value
 
     @field_validator("languages")
     @classmethod

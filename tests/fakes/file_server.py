@@ -1,6 +1,12 @@
 """A web server of a few files that a test holds in memory and changes as it likes."""
 
+import base64
+
 from tests.fakes.local_server import QuietHandler
+
+USER, PASSWORD = "reader", "open sesame"
+"""What files of a name that begins with "private" are given for."""
+_BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 FILES: dict[str, bytes] = {}
 REQUESTS: list[str] = []
@@ -20,6 +26,9 @@ class FileHandler(QuietHandler):
         name = self.path.partition("?")[0].rpartition("/")[2]
         if name not in FILES:
             self.reply(404, "no such file")
+            return
+        if name.startswith("private") and self.headers.get("Authorization") != _BASIC:
+            self.reply(401, "who are you?")
             return
         content = FILES[name]
         self.send_response(200)

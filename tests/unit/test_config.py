@@ -81,6 +81,15 @@ def test_sources_may_be_one_string_or_a_list(tmp_path):
     assert [source.name for source in many.data.sources] == [None, "b"]
 
 
+def test_a_password_in_a_source_is_refused_and_not_shown(tmp_path):
+    for path in ("https://user:sesame@example.org/a.tsv", "s3://key:sesame@bucket/a.tsv"):
+        (problem,) = problems_of(tmp_path, "", f"data.sources=['{path}']")
+        assert problem.startswith("data.sources.0.path: holds a password, ")
+        assert "sesame" not in problem
+    for path in ("https://user@example.org/a.tsv", "a:b@c.tsv", "s3://bucket/a:b@c.tsv"):
+        assert load_config([], [f"data.sources=['{path}']"]).data.sources[0].path == path
+
+
 def test_missing_file_bad_yaml_and_bad_override_are_one_sentence_each(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml does not exist"):
         load_config([tmp_path / "none.yaml"])

@@ -13,7 +13,7 @@ import pytest
 from src.corpus.readers import fetch_sources, find_files, named_by_url, remote
 from src.errors import DataError
 from src.schema import SourceConfig
-from tests.fakes.file_server import FILES, REQUESTS, FileHandler
+from tests.fakes.file_server import FILES, PASSWORD, REQUESTS, USER, FileHandler
 from tests.fakes.local_server import serving
 from tests.fakes.reader_rows import rows_of
 
@@ -131,11 +131,27 @@ def test_without_connection_the_copy_is_used(tmp_path: Path, caplog):
 
 
 def test_missing_web_file_is_one_sentence_without_secrets(tmp_path: Path, server: str):
-    url = server.replace("http://", "http://user:password@") + "/absent.tsv?token=secret"
+    url = server.replace("http://", "http://person@") + "/absent.tsv?token=secret"
     with pytest.raises(DataError, match=r"absent\.tsv: cannot be fetched \(HTTP 404\)") as caught:
         fetch(url, tmp_path)
     assert "secret" not in str(caught.value)
-    assert "password" not in str(caught.value)
+    assert "person" not in str(caught.value)
+
+
+def test_password_of_a_web_server_comes_from_netrc(tmp_path: Path, server: str, monkeypatch):
+    FILES["private.tsv"] = b"One\tyi\n"
+    netrc = tmp_path / "netrc"
+    netrc.write_text("", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(netrc))
+    url = f"{server}/private.tsv"
+    with pytest.raises(
+        DataError, match=r"private\.tsv: cannot be fetched \(HTTP 401\); .* ~/\.netrc,"
+    ):
+        fetch(url, tmp_path)
+    host = server.removeprefix("http://").partition(":")[0]
+    netrc.write_text(f'machine {host} login {USER} password "{PASSWORD}"\n', encoding="utf-8")
+    fsspec.filesystem("http").clear_instance_cache()
+    assert rows_of(fetch(url, tmp_path).path)[0] == [("One", "yi")]
 
 
 def test_file_that_breaks_off_is_not_kept(tmp_path: Path, server: str):

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_TO_CONNECT = 30
 _SECONDS_WITHOUT_DATA = 120
+_UNAUTHORIZED = 401
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of this machine, not of the server
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "oss": "ossfs", "gs": "gcsfs", "http": "aiohttp"}
 _PACKAGES |= {
@@ -243,8 +244,12 @@ def _file_system(url: str) -> Any:
                 total=None, sock_connect=_SECONDS_TO_CONNECT, sock_read=_SECONDS_WITHOUT_DATA
             )
             # Bytes as they lie there: some servers call a .gz file "encoded" and would have it
-            # unpacked on the way.
-            options["client_kwargs"] = {"timeout": timeout, "auto_decompress": False}
+            # unpacked on the way. The environment knows passwords (NETRC) and proxies.
+            options["client_kwargs"] = {
+                "timeout": timeout,
+                "auto_decompress": False,
+                "trust_env": True,
+            }
             options["headers"] = {"Accept-Encoding": "identity"}
         return fsspec.filesystem(protocol, **options)
     except ImportError as error:
@@ -306,9 +311,12 @@ def _unreachable(url: str, error: Exception) -> DataError:
     reason = f"HTTP {status}" if status else " ".join(f"{type(cause).__name__}: {cause}".split())
     if isinstance(error, FileNotFoundError) and error.__cause__ is None:
         reason = "no such file"
+    remedy = "check the address and the network"
+    if status == _UNAUTHORIZED:
+        remedy = "write `machine HOST login USER password PASSWORD` into ~/.netrc"
     return DataError(
-        f"{_shown(url)}: cannot be fetched ({reason}); check the address and the network, then run "
-        "again: files that are whole are kept"
+        f"{_shown(url)}: cannot be fetched ({reason}); {remedy}, then run again: files that are "
+        "whole are kept"
     )
 
 
