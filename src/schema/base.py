@@ -1,7 +1,8 @@
-"""What all configuration sections share: frozen data, and numbers with limits."""
+"""What all configuration sections share: frozen data, numbers with limits, and no passwords."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -12,6 +13,8 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 
 MOST = 2**62
 """The largest whole number that any key takes."""
+
+_URL_WITH_PASSWORD = re.compile(r"[\w+.-]+://[^/@]*:[^/]*@")
 
 
 class Section(BaseModel):
@@ -31,6 +34,19 @@ class Section(BaseModel):
         """What no counter of the compiled loops can hold."""
         if isinstance(value, int) and abs(value) > MOST:
             raise ValueError(f"input should be at most {MOST}, got {value}")
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_passwords(cls, value: object) -> object:
+        """Checkpoints and exported models carry the configuration along, to whoever reads them."""
+        for text in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(text, str) and _URL_WITH_PASSWORD.match(text):
+                raise ValueError(
+                    "holds a password, which every checkpoint would carry along; write `machine "
+                    "HOST login USER password PASSWORD` into ~/.netrc (for s3 and oss set the "
+                    "variables that their programs read) and take user and password out of the URL"
+                )
         return value
 
     @field_validator("*", mode="before")

@@ -28,18 +28,6 @@ class SourceConfig(Section):
     """How eagerly its pairs are sampled: under `random` a pair of weight 2 is twice as likely to be
     chosen, under `diverse` what it adds counts double; `quality_filtered` knows scores only."""
 
-    @field_validator("path")
-    @classmethod
-    def _check_path(cls, value: str) -> str:
-        login, at, _ = value.partition("://")[2].partition("/")[0].rpartition("@")
-        if at and ":" in login:
-            raise ValueError(
-                "holds a password, which every checkpoint would carry along; write `machine HOST "
-                "login USER password PASSWORD` into ~/.netrc (for s3 and oss set the variables "
-                "that their programs read) and take user and password out of the URL"
-            )
-        return value
-
     @field_validator("languages")
     @classmethod
     def _check_languages(cls, value: str | None) -> str | None:

@@ -81,13 +81,28 @@ def test_sources_may_be_one_string_or_a_list(tmp_path):
     assert [source.name for source in many.data.sources] == [None, "b"]
 
 
-def test_a_password_in_a_source_is_refused_and_not_shown(tmp_path):
-    for path in ("https://user:sesame@example.org/a.tsv", "s3://key:sesame@bucket/a.tsv"):
-        (problem,) = problems_of(tmp_path, "", f"data.sources=['{path}']")
-        assert problem.startswith("data.sources.0.path: holds a password, ")
-        assert "sesame" not in problem
-    for path in ("https://user@example.org/a.tsv", "a:b@c.tsv", "s3://bucket/a:b@c.tsv"):
-        assert load_config([], [f"data.sources=['{path}']"]).data.sources[0].path == path
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.sources=['https://user:sesame@example.org/a.tsv']",
+        "data.sources=[{path: 's3://key:sesame@bucket/a.tsv'}]",
+        "teacher.checkpoint_store='oss://key:sesame@bucket/run'",
+        "evaluation.sets=['https://:sesame@example.org/a.tsv']",
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_shown(tmp_path, override):
+    (problem,) = problems_of(tmp_path, "", override)
+    assert problem.startswith(override.partition("=")[0])
+    assert ": holds a password, " in problem
+    assert "sesame" not in problem
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["https://user@example.org/a.tsv", "a:b@c.tsv", "s3://bucket/a:b@c", "http://[::1]:80/a"],
+)
+def test_what_only_looks_like_one_is_a_path(path):
+    assert load_config([], [f"data.sources=['{path}']"]).data.sources[0].path == path
 
 
 def test_missing_file_bad_yaml_and_bad_override_are_one_sentence_each(tmp_path):
