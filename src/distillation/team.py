@@ -5,9 +5,10 @@
     .ranks/4f1c…/stop-1     rank 1 ends, and why: all are to end
     .ranks/4f1c…/left-1     rank 1 writes no more
 
-Shares of the work take unequally long, and a collective gives up on a rank that comes half a minute
-after another. So ranks wait for each other through the folder, which all see, and as long as it
-takes; a rank that dies without a word is its launcher's business, which then ends the others.
+Shares of the work take unequally long, and who waits has to hear when another ends, which no
+collective and no barrier tells. So ranks wait for each other through the folder, which all see, and
+as long as it takes; a rank that dies without a word is its launcher's business, which then ends the
+others.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import io
 import itertools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -130,6 +130,12 @@ class Ranks:
         tensor = paddle.to_tensor(content)
         distributed.broadcast(tensor, src=source)
         return bytes(tensor.numpy().astype(np.uint8)).decode("utf-8")
+
+    def ask_main(self, find: Callable[[], str]) -> str:
+        """What the main rank finds out alone, on every rank; the others wait, see `barrier`."""
+        text = find() if self.is_main else ""
+        self.barrier()
+        return self.share_text(text)
 
     def sum_gradients(self, parameters: Mapping[str, Tensor]) -> None:
         """Replaces every gradient by its sum over replicas; one collective per data type."""

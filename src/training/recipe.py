@@ -127,7 +127,7 @@ def train_model(
         )
         state = saver.restore(checkpoint)
         state.starts, state.next_save_step = state.starts + 1, 0
-        ranks.barrier()
+        ranks.barrier()  # machines load models unequally fast
         ranks.copy_from_main(trained.state_tensors())
         dataset = data.training_stream(state)
         if checkpoint:

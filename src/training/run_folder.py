@@ -82,12 +82,12 @@ class RunFolder:
         Raises:
             CheckpointError, ConfigError: If there are checkpoints and none can be used.
         """
-        path = ""
-        if self._ranks.is_main:
+
+        def find() -> str:
             found = self.manager.find_resume(self._setting, self._why_foreign)
-            path = str(found.path) if found else ""
-        self._ranks.barrier()
-        path = self._ranks.share_text(path)
+            return str(found.path) if found else ""
+
+        path = self._ranks.ask_main(find)
         return Path(path) if path else None
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:

@@ -148,13 +148,12 @@ class Checkpoints:
 
         One that was gone back to before is taken only where there is no other.
         """
-        path = ""
-        if self._ranks.is_main:
+
+        def find() -> str:
             found = self._find_good(state, without=state.health.rolled_back_to)
-            found = found or self._find_good(state, without=())
-            path = str(found or "")
-        self._ranks.barrier()
-        path = self._ranks.share_text(path)
+            return str(found or self._find_good(state, without=()) or "")
+
+        path = self._ranks.ask_main(find)
         return self.restore(Path(path)) if path else None
 
     def new_failures(self) -> list[str]:
@@ -186,9 +185,7 @@ class Checkpoints:
                 self._manager.save_final(state.step)
             else:
                 self._write_merged({WEIGHTS_FILE: weights, **files}, state)
-        digest = weights_sha256(weights) if self._ranks.is_main else ""
-        self._ranks.barrier()
-        return self._ranks.share_text(digest)
+        return self._ranks.ask_main(lambda: weights_sha256(weights))
 
     def _write(
         self,
